@@ -1,0 +1,36 @@
+# One command each; every one of them sets up what it needs first, and is quick the second time.
+.PHONY: demo test check bench soak format clean
+
+PYTHON_BIN := .venv/bin/python
+PROCESSES ?= $(shell nproc)
+
+demo:
+	@scripts/setup demo
+	@.venv/bin/edgegate demo
+
+test:
+	@scripts/setup dev
+	$(PYTHON_BIN) -m pytest -n $(PROCESSES) -q
+
+check:
+	@scripts/setup dev
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	$(PYTHON_BIN) -m pytest -n $(PROCESSES) -q
+
+soak:
+	@scripts/setup dev
+	$(PYTHON_BIN) -m pytest -q --soak -m soak
+
+bench:
+	@scripts/setup dev
+	$(PYTHON_BIN) bench/tap.py
+
+format:
+	@scripts/setup dev
+	.venv/bin/ruff check --fix-only -q .
+	.venv/bin/ruff format -q .
+
+clean:
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Drivers of edgegate: one module for each, named as the configuration names it."""

@@ -1,0 +1,1 @@
+"""Sync between an appliance and its cloud."""
