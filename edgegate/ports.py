@@ -78,6 +78,12 @@ class Strike(Protocol):
     def lock(self) -> None:
         """Lock now; safe to call at any time and from any state."""
 
+    def leave_released(self) -> None:
+        """Release for good: neither time nor closing locks it any more.
+
+        For a fail-safe strike under fire when the process ends; there is no way back.
+        """
+
     async def watch(self) -> None:
         """Wait until the device goes away, then raise an `OperatingError`."""
 

@@ -18,8 +18,8 @@ Instant = Annotated[datetime, Meta(tz=True)]
 Id = Annotated[str, Meta(min_length=1, max_length=128)]
 """The cloud's name for a record; compared by code point."""
 
-WallTime = Annotated[str, Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
-WallEnd = Annotated[str, Meta(pattern=r"^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$")]
+WallTime = Annotated[str, Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]\Z")]
+WallEnd = Annotated[str, Meta(pattern=r"^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)\Z")]
 Count = Annotated[int, Meta(ge=0)]
 
 
@@ -197,7 +197,7 @@ class Location(Record, frozen=True):
         OrderKey.REMAINING,
         OrderKey.ID,
     )
-    holder_first: Annotated[str, Meta(pattern="^(personal|team)$")] = "personal"
+    holder_first: Annotated[str, Meta(pattern=r"^(personal|team)\Z")] = "personal"
     paused_may_enter: bool = False
     auto_checkout_at: WallTime | None = None
     auto_checkout_after_minutes: Annotated[int, Meta(ge=1)] | None = None
