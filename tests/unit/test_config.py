@@ -1,0 +1,555 @@
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgegate import device
+from edgegate.config import (
+    Config,
+    ConfigError,
+    DeviceSection,
+    DoorConfig,
+    FireConfig,
+    LogSection,
+    ReaderKeys,
+    SiteSection,
+    StoreSection,
+    load_config,
+)
+from edgegate.configdump import dump
+from edgegate.passes.model import Direction
+from edgegate.plugins import find, names
+from edgegate.ports import Driver, DriverSettings, LibraryMissingError, Part, Reader
+from edgegate.secret import Secret
+from edgegate.tomlfile import loads
+
+EXAMPLE = Path(__file__).parents[2] / "config.example.toml"
+SITE_KEY = "/etc/edgegate/site.key"
+SECRET = "0123456789abcdef" * 4
+
+MINIMAL = """\
+[device]
+id = "box"
+[site]
+id = "space"
+key = { file = "/etc/edgegate/site.key" }
+[[door]]
+id = "front"
+strike = { driver = "gpio", line = 17 }
+[[reader]]
+name = "card"
+door = "front"
+driver = "nfc"
+port = "/dev/ttyUSB0"
+"""
+
+
+@pytest.fixture(scope="module")
+def write(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Write a configuration whose site key is where this test may write."""
+    folder = tmp_path_factory.mktemp("config")
+    key = folder / "site.key"
+    key.write_text(SECRET + "\n")
+    key.chmod(0o600)
+
+    def write(text: str) -> Path:
+        path = folder / "config.toml"
+        path.write_text(text.replace(SITE_KEY, str(key)))
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="module")
+def read(write: Callable[[str], Path]) -> Callable[[str], Config]:
+    return lambda text: load_config(write(text))
+
+
+@pytest.fixture(scope="module")
+def faults_of(write: Callable[[str], Path]) -> Callable[[str], list[str]]:
+    """The faults of a configuration, as lines without the file's folder."""
+
+    def faults_of(text: str) -> list[str]:
+        path = write(text)
+        with pytest.raises(ConfigError) as caught:
+            load_config(path)
+        return str(caught.value).replace(f"{path}:", "").splitlines()
+
+    return faults_of
+
+
+def test_the_least_configuration_is_filled_up_with_defaults(read: Callable[[str], Config]) -> None:
+    config = read(MINIMAL)
+    assert config.device == DeviceSection(id="box")
+    assert config.site.key.reveal() == SECRET.encode()
+    assert (config.store, config.log, config.fire) == (StoreSection(), LogSection(), None)
+    (door,) = config.doors
+    assert (door.release_s, door.held_open_s, door.forced_alarm) == (5.0, 30.0, True)
+    assert door.contact is None
+    (reader,) = config.readers
+    assert (reader.name, reader.door, reader.direction) == ("card", "front", Direction.ENTRY)
+    assert reader.device.driver == "nfc"
+    assert reader.device.part is find("nfc").reader
+    assert [name for name, _ in config.devices()] == ["reader card", "door front strike"]
+
+
+def test_the_show_of_the_issue_is_named_in_one_run(faults_of: Callable[[str], list[str]]) -> None:
+    text = """\
+[device]
+id = "box"
+colour = "red"
+[site]
+id = "space"
+key = { file = "/etc/edgegate/site.key" }
+[[door]]
+id = "front"
+release_s = "5"
+strike = { driver = "gpio", line = 17 }
+contact = { driver = "gpio", line = 17, lin = 3 }
+[[door]]
+id = "front"
+strike = { driver = "gpoi", line = 18 }
+[[reader]]
+name = "card"
+door = "fornt"
+driver = "nfc"
+port = "/dev/ttyUSB0"
+[[reader]]
+name = "card"
+door = "front"
+direction = "in"
+driver = "scanner_serial"
+port = "/dev/ttyUSB0"
+boud = 1
+[fire]
+sensor = { driver = "nfc", port = "/dev/x" }
+releases = ["front", "side", "front"]
+"""
+    directions = ", ".join(f'"{direction}"' for direction in Direction)
+    assert faults_of(text) == [
+        "3: device.colour: is not a known key; keys that may stand here: state_dir, language",
+        (
+            '9: door[0].release_s: must be a number above 0 and of at most 3600 (got "5"); '
+            "did you mean 5.0, without quotes?"
+        ),
+        (
+            "11: door[0].contact.lin: is not a known key; keys that may stand here: "
+            "chip, active_high, bias, debounce_ms, driver"
+        ),
+        (
+            "11: door[0].contact: needs gpio auto 17 for itself, "
+            "which door[0].strike (line 10) has already"
+        ),
+        '13: door[1].id: must differ from door[0].id (line 8): both are "front"',
+        '14: door[1].strike.driver: there is no "gpoi"; did you mean "gpio"?',
+        '17: reader[0].door: there is no door "fornt"; did you mean "front"?',
+        "20: reader[1]: needs port /dev/ttyUSB0 for itself, which reader[0] (line 15) has already",
+        '21: reader[1].name: must differ from reader[0].name (line 16): both are "card"',
+        f'23: reader[1].direction: must be one of {directions} (got "in")',
+        '26: reader[1].boud: is not a known key; did you mean "baud"?',
+        '28: fire.sensor.driver: "nfc" cannot be a sensor, only a reader',
+        '29: fire.releases[2]: must differ from fire.releases[0] (line 29): both are "front"',
+        '29: fire.releases[1]: there is no door "side"; there are: front',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fault"),
+    [
+        ('id = "box"', "", "1: device.id: is missing"),
+        ('id = "box"', 'id = "a/b"', "2: device.id: must be 1 to 64 letters, digits, dots, dashes"),
+        ('id = "box"', 'id = "box\\n"', "2: device.id: must be 1 to 64 letters, digits"),
+        (
+            'id = "box"',
+            'id = "b"\nstate_dir = "x"',
+            "3: device.state_dir: must be an absolute path",
+        ),
+        ('id = "box"', 'id = "b"\nlanguage = "x"', "3: device.language: must be a language, like"),
+        (
+            "[site]",
+            "[store]\njobs_max = 0\n[site]",
+            "4: store.jobs_max: must be a whole number from",
+        ),
+        ("[site]", "[log]\nlevel = 'inf'\n[site]", '4: log.level: must be one of "debug", '),
+        ("{ file", "{ fil", 'site.key.fil: is not a known key; did you mean "file"?'),
+        ("[[door]]", "[door]", "6: door: must be an array (got a table); did you mean [[door]]?"),
+        (
+            "strike = { driver = ",
+            "strike = { drive = ",
+            "8: door[0].strike.driver: is missing; there",
+        ),
+        (
+            '"gpio", line',
+            "7, line",
+            "8: door[0].strike.driver: must be a driver's name; there are: ",
+        ),
+        ('"gpio", line', '"_edges", line', '8: door[0].strike.driver: there is no "_edges"; '),
+        ("line = 17", "line = -1", "8: door[0].strike.line: must be a whole number from 0 to 1023"),
+        (", line = 17", "", "8: door[0].strike.line: is missing"),
+        ("strike = {", "contact = {", "6: door[0].strike: is missing"),
+        (
+            'strike = { driver = "gpio", line = 17 }',
+            "strike = 'gpio'",
+            "8: door[0].strike: must be a",
+        ),
+        (
+            "strike = {",
+            "release_s = 11\nstrike = {",
+            "8: door[0].release_s: must be at most 10.0, the",
+        ),
+        ("strike = {", "exit_s = inf\nstrike = {", "8: door[0].exit_s: must be a number above 0"),
+        ("strike = {", "held_open_s = -1\nstrike = {", "8: door[0].held_open_s: must be a number"),
+        ("[[reader]]", "[fire]\n[[reader]]", "9: fire.sensor: is missing"),
+        ('driver = "nfc"', "", "9: reader[0].driver: is missing; there are: "),
+        ("port = ", "device = 1\nport = ", "13: reader[0].device: is not a known key; keys that"),
+        ("port = ", "directoin = 'exit'\nport = ", 'is not a known key; did you mean "direction"?'),
+        ('port = "/dev', "reader = 1\n#", "9: reader[0].port: is missing"),
+    ],
+)
+def test_a_fault_is_named_with_its_line(
+    faults_of: Callable[[str], list[str]], old: str, new: str, fault: str
+) -> None:
+    assert old in MINIMAL
+    lines = faults_of(MINIMAL.replace(old, new, 1))
+    assert any(fault in line for line in lines), lines
+
+
+def test_a_configuration_without_door_or_reader_is_refused_with_a_hint(
+    faults_of: Callable[[str], list[str]],
+) -> None:
+    lines = faults_of(MINIMAL.partition("[[door]]")[0] + "door = []")
+    assert any("door: there is no door; begin one with [[door]]" in line for line in lines)
+    assert any("reader: there is no reader; begin one with [[reader]]" in line for line in lines)
+    assert faults_of("")[0] == " device: is missing"
+
+
+def test_a_syntax_error_and_a_missing_file_are_config_errors(
+    write: Callable[[str], Path], tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=r"config\.toml:2: is not valid TOML"):
+        load_config(write("a = 1\na = = 2"))
+    with pytest.raises(ConfigError, match="cannot be read: No such file"):
+        load_config(tmp_path / "none.toml")
+
+
+def test_a_site_key_that_is_too_short_is_refused(
+    faults_of: Callable[[str], list[str]], tmp_path: Path
+) -> None:
+    short = tmp_path / "short.key"
+    short.write_text("x" * 31)
+    short.chmod(0o600)
+    (line,) = faults_of(MINIMAL.replace(SITE_KEY, str(short)))
+    assert line.startswith("5: site.key: must be at least 32 bytes long (got 31); make one with:")
+
+
+def test_an_inline_secret_is_refused_and_repeated_nowhere(
+    faults_of: Callable[[str], list[str]],
+) -> None:
+    text = MINIMAL.replace('{ file = "/etc/edgegate/site.key" }', f'"{SECRET}"')
+    (line,) = faults_of(text)
+    assert line.startswith("5: site.key: must not stand in the configuration itself; write { file")
+    assert SECRET not in line
+
+
+class Drivers:
+    """Drivers that exist for one test only."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, Driver | Exception] = {}
+
+    def find(self, name: str) -> Driver:
+        driver = self.known.get(name)
+        if driver is None:
+            return find(name)
+        if isinstance(driver, Exception):
+            raise driver
+        return driver
+
+
+@pytest.fixture
+def drivers(monkeypatch: pytest.MonkeyPatch) -> Drivers:
+    drivers = Drivers()
+    monkeypatch.setattr(device, "find", drivers.find)
+    return drivers
+
+
+def test_a_missing_library_is_no_fault_of_the_configuration(
+    read: Callable[[str], Config], drivers: Drivers
+) -> None:
+    drivers.known["nfc"] = LibraryMissingError("needs nfc")
+    config = read(MINIMAL)
+    (reader,) = config.readers
+    assert (reader.device.part, reader.device.load_error) == (None, "needs nfc")
+    with pytest.raises(LibraryMissingError, match="needs nfc"):
+        reader.device.open()
+    assert 'driver = "nfc"' in dump(config)
+
+
+def test_a_driver_gets_its_own_keys_checked_and_opened_with_them(
+    read: Callable[[str], Config], faults_of: Callable[[str], list[str]], drivers: Drivers
+) -> None:
+    class Settings(DriverSettings, frozen=True, kw_only=True):
+        secret: Secret
+        first: int = 0
+        last: int = 9
+
+        def __post_init__(self) -> None:
+            if self.first > self.last:
+                raise ValueError("first must not be after last")
+
+    opened: list[Settings] = []
+
+    def open_reader(settings: Settings) -> AbstractAsyncContextManager[Reader]:
+        opened.append(settings)
+        raise AssertionError("tests open nothing")
+
+    drivers.known["nfc"] = Driver(reader=Part(Settings, open_reader))
+    own = f'secret = {{ file = "{SITE_KEY}" }}\n'
+    text = MINIMAL.replace('port = "/dev/ttyUSB0"\n', own)
+    config = read(text)
+    assert opened == []
+    with pytest.raises(AssertionError):
+        config.readers[0].device.open()
+    assert opened[0].secret.reveal() == SECRET.encode()
+    assert SECRET not in dump(config) + repr(config)
+    assert faults_of(text + "first = 10") == ["9: reader[0]: first must not be after last"]
+
+
+def test_claims_count_although_other_keys_of_the_device_are_wrong(
+    faults_of: Callable[[str], list[str]],
+) -> None:
+    more = '[[reader]]\nname = "b"\ndriver = "nfc"\nport = "/dev/ttyUSB0"\npoll_ms = "x"\n'
+    lines = faults_of(MINIMAL + more)
+    assert any("reader[1]: needs port /dev/ttyUSB0" in line for line in lines), lines
+
+
+def test_fire_releases_all_doors_or_some(read: Callable[[str], Config]) -> None:
+    fire = '[fire]\nsensor = { driver = "gpio", line = 5 }\n'
+    config = read(MINIMAL + fire)
+    assert config.fire is not None
+    assert config.fire.releases == "all"
+    config = read(MINIMAL + fire + 'releases = ["front"]')
+    assert config.fire is not None
+    assert config.fire.releases == ("front",)
+    assert [name for name, _ in config.devices()][-1] == "fire sensor"
+
+
+def test_a_dump_is_the_configuration_with_its_defaults_and_without_secrets(
+    read: Callable[[str], Config],
+) -> None:
+    text = MINIMAL.replace('id = "box"', 'id = "box"\nlanguage = "de"')
+    text = text.replace("/dev/ttyUSB0", '/dev/a\\u007f\\u0001\\"ü')
+    config = read(text)
+    written = dump(config)
+    assert "poll_ms = 50" in written
+    assert "********" in written
+    assert SECRET not in written
+    assert read(written) == config
+    assert dump(read(written)) == written
+    assert SECRET not in repr(config)
+
+
+def enabled(text: str) -> str:
+    """The example with every key that it shows switched on; prose has a blank after its "#"."""
+    return re.sub(r"(?m)^#(?=[a-z\[])", "", text)
+
+
+def structs(data: dict[str, Any]) -> Iterator[tuple[tuple[str | int, ...], type[msgspec.Struct]]]:
+    """The places of all tables in a configuration's data, each with the struct that reads it."""
+    yield ("device",), DeviceSection
+    yield ("site",), SiteSection
+    yield ("store",), StoreSection
+    yield ("log",), LogSection
+    yield ("fire",), FireConfig
+    yield ("fire", "sensor"), part("sensor", data["fire"]["sensor"])
+    for index, door in enumerate(data["door"]):
+        yield ("door", index), DoorConfig
+        for key, job in {"strike": "strike", "contact": "sensor", "exit_button": "sensor"}.items():
+            if key in door:
+                yield ("door", index, key), part(job, door[key])
+    for index, reader in enumerate(data["reader"]):
+        yield ("reader", index), ReaderKeys
+        yield ("reader", index), part("reader", reader)
+
+
+def part(job: str, table: dict[str, Any]) -> type[msgspec.Struct]:
+    settings: type[msgspec.Struct] = getattr(find(table["driver"]), job).settings
+    return settings
+
+
+def test_the_example_loads_as_it_is_and_with_all_switched_on(
+    read: Callable[[str], Config],
+) -> None:
+    text = EXAMPLE.read_text()
+    assert len(read(text).doors) == 1
+    config = read(enabled(text))
+    assert config.fire is not None
+    assert read(dump(config)) == config
+
+
+def test_the_example_names_every_key_there_is() -> None:
+    data = tomllib.loads(enabled(EXAMPLE.read_text()))
+    shown: dict[type[msgspec.Struct], set[str]] = {}
+    for path, kind in structs(data):
+        table: Any = data
+        for key in path:
+            table = table[key]
+        shown.setdefault(kind, set()).update(table)
+    missing = {
+        kind.__qualname__: keys
+        for kind in shown
+        if (keys := {f.encode_name for f in msgspec.structs.fields(kind)} - shown[kind])
+    }
+    assert missing == {}
+    assert set(data) == {field.encode_name for field in msgspec.structs.fields(Config)}
+    drivers = {table["driver"] for table in data["reader"]}
+    for door in data["door"]:
+        drivers |= {table["driver"] for table in door.values() if isinstance(table, dict)}
+    assert drivers == set(names())
+
+
+def test_the_example_shows_the_defaults() -> None:
+    text = EXAMPLE.read_text()
+    document = loads(enabled(text), "example")
+    compared = 0
+    for path, kind in structs(document.data):
+        for field in msgspec.structs.fields(kind):
+            place = (*path, field.encode_name)
+            line = document.lines.get(place)
+            if line is None or not text.splitlines()[line - 1].startswith("#"):
+                continue
+            value: Any = document.data
+            for key in place:
+                value = value[key]
+            if field.default not in {msgspec.NODEFAULT, None}:
+                assert (place, value) == (place, field.default)
+                compared += 1
+    assert compared > 30
+
+
+def test_no_driver_takes_a_key_that_is_the_readers_own() -> None:
+    own = set(ReaderKeys.__struct_fields__) | {"driver"}
+    readers = {name: find(name).reader for name in names()}
+    taken = {
+        name: keys
+        for name, reader in readers.items()
+        if reader and (keys := own & set(reader.settings.__struct_fields__))
+    }
+    assert taken == {}
+
+
+def test_reading_imports_no_device_library_and_opens_nothing(write: Callable[[str], Path]) -> None:
+    path = write(enabled(EXAMPLE.read_text()))
+    script = f"""
+import sys
+from edgegate.config import load_config
+load_config({str(path)!r})
+libraries = {{"nfc", "usb1", "serial", "evdev", "gpiod", "gpiozero", "lgpio"}}
+print(sorted(libraries & set(sys.modules)))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert (done.stdout.strip(), done.stderr) == ("[]", "")
+
+
+LINES = enabled(EXAMPLE.read_text()).splitlines()
+KEY_LINES = [number for number, line in enumerate(LINES) if re.match(r"[a-z_]+ = ", line)]
+WRONG = ["[[1]]", "{ x = { y = 1 } }", "1979-05-27", "-9e99", '"\\u0000"', "0x" + "f" * 40]
+
+
+def _required_lines() -> Iterator[int]:
+    """The lines, counted from nought, of the example's keys that must not be left out."""
+    document = loads("\n".join(LINES), "example")
+    for path, kind in structs(document.data):
+        for field in msgspec.structs.fields(kind):
+            place = (*path, field.encode_name)
+            # A keyboard scanner needs its path where nothing else tells which one it is.
+            if (field.required or field.name == "path") and place in document.lines:
+                yield document.lines[place] - 1
+
+
+REQUIRED_LINES = {*_required_lines()} | {
+    number for number in KEY_LINES if LINES[number].startswith("driver = ")
+}
+
+
+def _table_line(number: int) -> int:
+    """The line, counted from one, of the header that the line `number` stands under."""
+    return next(n + 1 for n in range(number, -1, -1) if LINES[n].startswith("["))
+
+
+@pytest.fixture(scope="module")
+def lines_of(write: Callable[[str], Path]) -> Callable[[list[str]], list[int | None]]:
+    """The lines that the faults of a configuration name; none if it is good."""
+
+    def lines_of(lines: list[str]) -> list[int | None]:
+        try:
+            load_config(write("\n".join(lines)))
+        except ConfigError as error:
+            assert error.faults  # noqa: PT017 - whatever they are, there must be some
+            return [fault.line for fault in error.faults]
+        return []
+
+    return lines_of
+
+
+LinesOf = Callable[[list[str]], list[int | None]]
+quick = settings(max_examples=40, deadline=None)
+
+
+@quick
+@given(number=st.sampled_from(KEY_LINES), wrong=st.sampled_from(WRONG))
+def test_a_value_of_the_wrong_type_is_named_with_its_line(
+    lines_of: LinesOf, number: int, wrong: str
+) -> None:
+    key = LINES[number].partition(" = ")[0]
+    assert number + 1 in lines_of([*LINES[:number], f"{key} = {wrong}", *LINES[number + 1 :]])
+
+
+@quick
+@given(
+    number=st.sampled_from(KEY_LINES),
+    key=st.from_regex(r"[a-z]{12}", fullmatch=True),
+    before=st.booleans(),
+)
+def test_a_key_too_many_is_named_with_its_line(
+    lines_of: LinesOf, number: int, key: str, before: bool
+) -> None:
+    at = number if before else number + 1
+    assert lines_of([*LINES[:at], f"{key} = 1", *LINES[at:]]) == [at + 1]
+
+
+@quick
+@given(number=st.sampled_from(KEY_LINES))
+def test_a_key_too_few_is_named_with_the_line_of_its_table(lines_of: LinesOf, number: int) -> None:
+    found = lines_of([*LINES[:number], "#", *LINES[number + 1 :]])
+    assert (_table_line(number) in found) == (number in REQUIRED_LINES)
+    assert bool(found) == (number in REQUIRED_LINES)
+
+
+@quick
+@given(
+    moves=st.lists(
+        st.tuples(st.sampled_from(KEY_LINES), st.sampled_from(["drop", "double", *WRONG])),
+        max_size=8,
+    )
+)
+def test_any_mutation_is_a_configuration_or_a_config_error(
+    lines_of: LinesOf, moves: list[tuple[int, str]]
+) -> None:
+    lines = list(LINES)
+    for number, move in moves:
+        key, _, value = LINES[number].partition(" = ")
+        text = {"drop": "", "double": f"{key} = {value}\n{key} = {value}"}
+        lines[number] = text.get(move, f"{key} = {move}")
+    assert all(1 <= (line or 1) <= len(lines) + len(moves) for line in lines_of(lines))
