@@ -10,6 +10,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct, field
 
+from edgegate.passes.localtime import is_zone
 from edgegate.passes.reasons import ClosingReason
 
 Instant = Annotated[datetime, Meta(tz=True)]
@@ -201,6 +202,11 @@ class Location(Record, frozen=True):
     paused_may_enter: bool = False
     auto_checkout_at: WallTime | None = None
     auto_checkout_after_minutes: Annotated[int, Meta(ge=1)] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a zone that nobody knows: every decision there would fail."""
+        if not is_zone(self.timezone):
+            raise ValueError(f'"{self.timezone}" is no time zone, like "Europe/Berlin"')
 
 
 class Customer(Record, frozen=True):
