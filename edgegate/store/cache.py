@@ -1,0 +1,119 @@
+"""Reads and writes the copy of the cloud's records, which can be fetched again at any time."""
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from edgegate.passes import model
+
+R = TypeVar("R", bound=Struct)
+
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Kind(Generic[R]):
+    """One kind of record: its table, the type of its body, and the columns it is found by."""
+
+    name: str
+    type: type[R]
+    columns: tuple[str, ...] = ()
+    id_field: str = "id"
+    put: str = field(init=False)
+    decode: msgspec.json.Decoder[R] = field(init=False)
+
+    def __post_init__(self) -> None:
+        names = ("id", *self.columns, "body")
+        marks = ", ".join("?" * len(names))
+        # S608: the names are those of this module's kinds. An update, unlike a replacement, leaves
+        # the row in its place.
+        changes = ", ".join(f"{name} = excluded.{name}" for name in names[1:])
+        put = (
+            f"INSERT INTO {self.name} ({', '.join(names)}) VALUES ({marks}) "  # noqa: S608
+            f"ON CONFLICT (id) DO UPDATE SET {changes}"
+        )
+        object.__setattr__(self, "put", put)
+        object.__setattr__(self, "decode", msgspec.json.Decoder(self.type))
+
+    def row(self, record: R) -> tuple[Any, ...]:
+        """The record as the values of `put`."""
+        looked_up = (getattr(record, column) for column in self.columns)
+        return (getattr(record, self.id_field), *looked_up, _encode(record))
+
+
+LOCATION = Kind("location", model.Location)
+CUSTOMER = Kind("customer", model.Customer, ("team",))
+TEAM = Kind("team", model.Team)
+CONTRACT = Kind("contract", model.Contract, ("holder",))
+CREDENTIAL = Kind("credential", model.Credential, ("lookup", "customer"))
+PASS = Kind("pass", model.Pass, ("holder",))
+BALANCE = Kind("balance", model.Balance, id_field="pass_")
+DOOR = Kind("door", model.Door, ("location",))
+
+KINDS: dict[str, Kind[Any]] = {
+    kind.name: kind
+    for kind in (LOCATION, CUSTOMER, TEAM, CONTRACT, CREDENTIAL, PASS, BALANCE, DOOR)
+}
+"""Every kind by the name the feed gives it."""
+
+
+def put(connection: sqlite3.Connection, kind: Kind[R], record: R) -> None:
+    """Store a record, in place of the one with its id."""
+    connection.execute(kind.put, kind.row(record))
+
+
+def put_many(connection: sqlite3.Connection, kind: Kind[R], records: Iterable[R]) -> None:
+    """Store records as they come from an iterator, which need never stand in memory whole."""
+    connection.executemany(kind.put, map(kind.row, records))
+
+
+def delete(connection: sqlite3.Connection, kind: Kind[Any], id_: str) -> bool:
+    """Remove a record; False if there was none."""
+    return connection.execute(f"DELETE FROM {kind.name} WHERE id = ?", (id_,)).rowcount > 0  # noqa: S608 - a kind's name
+
+
+def get(connection: sqlite3.Connection, kind: Kind[R], id_: str) -> R | None:
+    """The record with that id (of a balance: its pass's id), or None."""
+    found = connection.execute(f"SELECT body FROM {kind.name} WHERE id = ?", (id_,)).fetchone()  # noqa: S608 - a kind's name
+    return None if found is None else kind.decode.decode(found[0])
+
+
+def find(connection: sqlite3.Connection, kind: Kind[R], column: str, value: str) -> list[R]:
+    """The records whose indexed `column` has that value, by their ids' order.
+
+    Raises:
+        KeyError: if the kind is not looked up by that column.
+    """
+    if column not in kind.columns:
+        raise KeyError(f"{kind.name} is not looked up by {column}")
+    found = connection.execute(
+        f"SELECT body FROM {kind.name} WHERE {column} = ? ORDER BY id",  # noqa: S608 - checked names
+        (value,),
+    )
+    return [kind.decode.decode(body) for (body,) in found]
+
+
+def of_holder(connection: sqlite3.Connection, kind: Kind[R], holder: str) -> list[R]:
+    """The contracts or passes of a customer or a team, by their ids' order."""
+    return find(connection, kind, "holder", holder)
+
+
+def every(connection: sqlite3.Connection, kind: Kind[R]) -> Iterator[R]:
+    """All records of a kind, by their ids' order; read it to its end."""
+    for (body,) in connection.execute(f"SELECT body FROM {kind.name} ORDER BY id"):  # noqa: S608 - a kind's name
+        yield kind.decode.decode(body)
+
+
+def head(connection: sqlite3.Connection) -> int:
+    """The feed's number up to which this copy goes; 0 is an empty one."""
+    found = connection.execute("SELECT value FROM meta WHERE name = 'head'").fetchone()
+    return 0 if found is None else int(found[0])
+
+
+def set_head(connection: sqlite3.Connection, number: int) -> None:
+    """Move the head, in the transaction that applied the changes up to there."""
+    connection.execute("INSERT OR REPLACE INTO meta VALUES ('head', ?)", (number,))

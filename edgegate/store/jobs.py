@@ -1,0 +1,149 @@
+"""Jobs for the database thread, and the order in which they are taken."""
+
+import sqlite3
+from collections import deque
+from collections.abc import Callable
+from enum import Enum, IntEnum
+from typing import Any, Generic, Protocol, TypeVar
+
+from msgspec import Struct
+
+from edgegate.store.errors import StorageFailedError
+
+
+class Urgency(IntEnum):
+    """Who is served first; BACKGROUND runs only while nobody else waits."""
+
+    DOOR = 0
+    WIFI = 1
+    DESK = 2
+    BACKGROUND = 3
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """How much the thread takes, and when it tidies up."""
+
+    jobs_max: int = 1024
+    """Jobs not yet answered; one more is refused with `QueueFullError`."""
+    group_max: int = 64
+    """Jobs in one transaction; the rest make up the next."""
+    checkpoint_idle_s: float = 1.0
+    """So long nothing came: then a checkpoint is in nobody's way."""
+    checkpoint_changes_min: int = 256
+    """Fewer changed rows are not worth the two flushes of a checkpoint."""
+    checkpoint_changes_max: int = 4096
+    """So many changed rows are carried over at once, so that the logs stay small."""
+    recover_retry_s: float = 5.0
+    """The pause after a failed repair; until then every job is refused at once."""
+
+
+class Storage(Protocol):
+    """What the thread needs of a store."""
+
+    @property
+    def ledger(self) -> sqlite3.Connection:
+        """The precious file."""
+
+    @property
+    def cache(self) -> sqlite3.Connection:
+        """The rebuildable file, `query_only` outside jobs that write it."""
+
+    def changes(self) -> int:
+        """Rows changed since the last checkpoint."""
+
+    def checkpoint(self) -> None:
+        """Carry what the write-ahead logs hold into the files, without waiting for readers."""
+
+    def recover(self, error: Exception) -> None:
+        """Repair or replace what is corrupt, and open it again.
+
+        Raises:
+            OperatingError: if that was not possible now; it is called again later.
+        """
+
+    def close(self) -> None:
+        """Release everything; safe to call again."""
+
+
+S = TypeVar("S", bound=Storage)
+
+
+class Scope(Enum):
+    """Which transaction a job runs in."""
+
+    LEDGER = "ledger"
+    CACHE = "cache"
+    NONE = "none"
+
+
+class Job(Generic[S]):
+    """A job and its answer."""
+
+    __slots__ = ("done", "error", "result", "scope", "urgency", "work")
+
+    def __init__(
+        self,
+        work: Callable[[S], Any],
+        scope: Scope,
+        urgency: Urgency,
+        done: Callable[[Any, Exception | None], object],
+    ) -> None:
+        self.work = work
+        self.scope = scope
+        self.urgency = urgency
+        self.done = done
+        self.result: Any = None
+        self.error: Exception | None = None
+
+    def refuse(self, cause: BaseException) -> None:
+        """Answer that nothing of this job is on record."""
+        self.result = None
+        self.error = StorageFailedError(str(cause))
+        self.error.__cause__ = cause
+
+
+class Waiting(Generic[S]):
+    """The jobs that wait, by urgency and then in the order they came."""
+
+    def __init__(self) -> None:
+        self._queues: tuple[deque[Job[S]], ...] = tuple(deque() for _ in Urgency)
+
+    def __bool__(self) -> bool:
+        return any(self._queues)
+
+    def push(self, job: Job[S]) -> None:
+        """Let a job wait."""
+        self._queues[job.urgency].append(job)
+
+    def pop_first(self) -> Job[S]:
+        """Take the most urgent job; there must be one."""
+        return next(queue for queue in self._queues if queue).popleft()
+
+    def pop_for(self, group: list[Job[S]]) -> Job[S] | None:
+        """Take the most urgent job, if it may share the transaction of `group`."""
+        for queue in self._queues:
+            if queue:
+                return queue.popleft() if _may_join(queue[0], group) else None
+        return None
+
+    def pop_hasty(self) -> list[Job[S]]:
+        """Take all jobs for whose answer a person stands at a door or a device at an antenna."""
+        return self._pop_all(self._queues[: Urgency.DESK])
+
+    def pop_all(self) -> list[Job[S]]:
+        """Take all jobs."""
+        return self._pop_all(self._queues)
+
+    @staticmethod
+    def _pop_all(queues: tuple[deque[Job[S]], ...]) -> list[Job[S]]:
+        jobs = [job for queue in queues for job in queue]
+        for queue in queues:
+            queue.clear()
+        return jobs
+
+
+def _may_join(job: Job[S], group: list[Job[S]]) -> bool:
+    if job.scope is not Scope.LEDGER:
+        return False
+    # Who stands at a door shall not wait for work that has time.
+    return job.urgency is not Urgency.BACKGROUND or group[0].urgency is Urgency.BACKGROUND

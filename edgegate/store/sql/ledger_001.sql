@@ -1,0 +1,91 @@
+-- One row for each thing that happened. The key is epoch * 2^32 + sequence: new rows go to the end
+-- of one B-tree, and a row carries all that its own hash covers (edgegate/store/chain.py).
+CREATE TABLE entry (
+    key INTEGER PRIMARY KEY,
+    epoch INTEGER GENERATED ALWAYS AS (key >> 32) VIRTUAL,
+    sequence INTEGER GENERATED ALWAYS AS (key & 4294967295) VIRTUAL,
+    source TEXT NOT NULL,
+    type TEXT NOT NULL,
+    at INTEGER NOT NULL, -- microseconds since 1970, UTC
+    subject TEXT,
+    clock TEXT NOT NULL,
+    monotonic TEXT NOT NULL,
+    salt BLOB,
+    data BLOB, -- JSON; both NULL once erased
+    data_hash BLOB NOT NULL,
+    prevhash BLOB NOT NULL,
+    hash BLOB NOT NULL
+) STRICT;
+
+-- Entries up to this key may be deleted; ledger.forget() moves it.
+CREATE TABLE retention (until INTEGER NOT NULL) STRICT;
+INSERT INTO retention VALUES (0);
+
+-- This also stops INSERT OR REPLACE, which deletes without asking the trigger for DELETE.
+CREATE TRIGGER entry_goes_to_the_end BEFORE INSERT ON entry
+WHEN NEW.key <= (SELECT max(key) FROM entry)
+BEGIN
+    SELECT RAISE(ABORT, 'the ledger is append-only: an entry goes to the end');
+END;
+
+CREATE TRIGGER entry_is_only_erased BEFORE UPDATE ON entry
+WHEN NEW.salt IS NOT NULL
+    OR NEW.data IS NOT NULL
+    OR NEW.key IS NOT OLD.key
+    OR NEW.source IS NOT OLD.source
+    OR NEW.type IS NOT OLD.type
+    OR NEW.at IS NOT OLD.at
+    OR NEW.subject IS NOT OLD.subject
+    OR NEW.clock IS NOT OLD.clock
+    OR NEW.monotonic IS NOT OLD.monotonic
+    OR NEW.data_hash IS NOT OLD.data_hash
+    OR NEW.prevhash IS NOT OLD.prevhash
+    OR NEW.hash IS NOT OLD.hash
+BEGIN
+    SELECT RAISE(ABORT, 'the ledger is append-only: only data may be erased');
+END;
+
+CREATE TRIGGER entry_is_kept BEFORE DELETE ON entry
+WHEN OLD.key > coalesce((SELECT max(until) FROM retention), 0)
+BEGIN
+    SELECT RAISE(ABORT, 'the ledger is append-only: entries are kept');
+END;
+
+-- epoch: the one new entries get; anchor_key, anchor_hash: the newest entry that was forgotten.
+CREATE TABLE meta (name TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
+
+-- From here on: what the entries amount to. It is written in the same transaction as they are,
+-- and can be built again from them.
+CREATE TABLE session (
+    id TEXT PRIMARY KEY,
+    customer TEXT NOT NULL,
+    location TEXT NOT NULL,
+    pass TEXT,
+    deadline INTEGER, -- microseconds since 1970, UTC
+    body BLOB NOT NULL,
+    UNIQUE (customer, location)
+);
+CREATE INDEX session_deadline ON session (deadline);
+CREATE INDEX session_pass ON session (pass);
+
+CREATE TABLE coverage (
+    pass TEXT,
+    customer TEXT,
+    day TEXT,
+    until INTEGER,
+    session TEXT,
+    body BLOB NOT NULL,
+    PRIMARY KEY (customer, pass, day, body)
+);
+CREATE INDEX coverage_until ON coverage (until);
+
+CREATE TABLE debit (
+    pass TEXT,
+    device TEXT,
+    epoch INTEGER,
+    sequence INTEGER,
+    amount INTEGER NOT NULL,
+    PRIMARY KEY (pass, device, epoch, sequence)
+) WITHOUT ROWID;
+
+CREATE TABLE seen (customer TEXT PRIMARY KEY, at INTEGER) WITHOUT ROWID;

@@ -1,0 +1,262 @@
+"""The database thread's own side: it takes what waits, runs it as one transaction, and answers."""
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from queue import Empty, SimpleQueue
+from time import monotonic
+from typing import Any, Generic
+
+from edgegate.ports import OperatingError
+from edgegate.store.errors import StoreUnavailableError
+from edgegate.store.jobs import Job, Limits, S, Scope, Waiting
+
+log = logging.getLogger(__name__)
+
+_CORRUPT = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_STORAGE = _CORRUPT | {
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_PROTOCOL,
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+}
+"""Primary result codes (sqlite.org/rescode.html) that no job can be blamed for."""
+
+
+class Worker(Generic[S]):
+    """What runs on the thread. Everything here but the constructor is called there only."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        inbox: "SimpleQueue[Job[S] | None]",
+        limits: Limits,
+        answer: Callable[[list[Job[S]]], None],
+    ) -> None:
+        """Prepare to take jobs from `inbox`, None being the last, and hand them to `answer`."""
+        self._loop = loop
+        self._inbox = inbox
+        self._limits = limits
+        self._answer_on_loop = answer
+        self._waiting: Waiting[S] = Waiting()
+        self._closing = False
+        self._broken: Exception | None = None
+        self._repair_at_s = 0.0
+
+    def main(
+        self,
+        open_store: Callable[[], S],
+        opened: Callable[[S | None, BaseException | None], None],
+        ended: Callable[[BaseException | None], None],
+    ) -> None:
+        """Open the store, serve until told to close, close it; both callbacks run on the loop."""
+        try:
+            store = open_store()
+        except BaseException as error:  # noqa: BLE001 - it is handed to the caller of start()
+            self._tell(ended, None)
+            self._tell(opened, None, error)
+            return
+        self._tell(opened, store, None)
+        fault = None
+        try:
+            self._serve(store)
+        except BaseException as error:  # noqa: BLE001 - handed to on_fault, which ends the process
+            fault = error
+        with suppress(sqlite3.Error):
+            store.close()
+        self._tell(ended, fault)
+
+    def _tell(self, callback: Callable[..., object], *args: Any) -> None:
+        # The loop is gone when the process is ending; then there is nobody left to tell.
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(callback, *args)
+
+    def _answer(self, jobs: list[Job[S]]) -> None:
+        if jobs:
+            self._tell(self._answer_on_loop, jobs)
+
+    def _refuse(self, jobs: list[Job[S]], error: Exception) -> None:
+        for job in jobs:
+            job.refuse(error)
+        self._answer(jobs)
+
+    def _serve(self, store: S) -> None:
+        while self._waiting or not self._closing:
+            if not self._waiting:
+                self._wait(store)
+            self._drain()
+            if self._broken is not None:
+                self._repair(store, self._broken)
+            elif self._waiting:
+                self._run_group(store)
+
+    def _wait(self, store: S) -> None:
+        """Sleep until a job comes; if none comes for a while, tidy up or try to repair."""
+        timeout_s = None
+        if self._broken is not None:
+            timeout_s = self._limits.recover_retry_s
+        elif store.changes() >= self._limits.checkpoint_changes_min:
+            timeout_s = self._limits.checkpoint_idle_s
+        try:
+            self._take(self._inbox.get(timeout=timeout_s))
+        except Empty:
+            if self._broken is None:
+                self._checkpoint(store)
+
+    def _drain(self) -> None:
+        while not self._inbox.empty():
+            self._take(self._inbox.get_nowait())
+
+    def _take(self, item: Job[S] | None) -> None:
+        if item is None:
+            self._closing = True
+        else:
+            self._waiting.push(item)
+
+    def _run_group(self, store: S) -> None:
+        group = [self._waiting.pop_first()]
+        try:
+            match group[0].scope:
+                case Scope.LEDGER:
+                    self._run_ledger(store, group)
+                case Scope.CACHE:
+                    _run_cache(store, group[0])
+                case Scope.NONE:
+                    _attempt(store, group[0])
+        except sqlite3.Error as error:
+            self._fail(store, group, error)
+        else:
+            if isinstance(group[0].error, StoreUnavailableError):
+                # The job exchanged a file and was left without one.
+                self._broken = group[0].error
+            self._answer(group)
+            if self._broken is None and store.changes() >= self._limits.checkpoint_changes_max:
+                self._checkpoint(store)
+
+    def _run_ledger(self, store: S, group: list[Job[S]]) -> None:
+        """Run the first job of the group, and all that may join it until it is committed."""
+        ledger = store.ledger
+        ledger.execute("BEGIN IMMEDIATE")
+        # The first job can be undone by undoing all, and so needs no savepoint.
+        _attempt(store, group[0])
+        _demand_transaction(ledger, group[0])
+        if group[0].error is not None:
+            ledger.execute("ROLLBACK")
+            ledger.execute("BEGIN IMMEDIATE")
+        while (job := self._next_of(group)) is not None:
+            group.append(job)
+            ledger.execute("SAVEPOINT job")
+            _attempt(store, job)
+            _demand_transaction(ledger, job)
+            if job.error is not None:
+                ledger.execute("ROLLBACK TO job")
+            ledger.execute("RELEASE job")
+        ledger.execute("COMMIT")
+
+    def _next_of(self, group: list[Job[S]]) -> Job[S] | None:
+        self._drain()
+        return self._waiting.pop_for(group) if len(group) < self._limits.group_max else None
+
+    def _fail(self, store: S, group: list[Job[S]], error: sqlite3.Error) -> None:
+        """Refuse the group whose transaction did not come about."""
+        log.error("the store failed and refuses %d jobs: %s", len(group), error)
+        _roll_back(store.ledger)
+        if _code(error) == sqlite3.SQLITE_BUSY:
+            # Each of those behind would stand through the same time-out before the same answer.
+            self._drain()
+            group.extend(self._waiting.pop_hasty())
+        self._refuse(group, error)
+        if _code(error) in _CORRUPT:
+            self._broken = error
+            self._repair(store, error)
+
+    def _repair(self, store: S, broken: Exception) -> None:
+        """Repair the store, unless that failed a moment ago.
+
+        Jobs are refused, and not run again after the repair, wherever somebody stands and waits: a
+        door that opens seconds after the tap opens for nobody, or for somebody else.
+        """
+        self._refuse(self._waiting.pop_hasty(), broken)
+        if monotonic() >= self._repair_at_s:
+            try:
+                store.recover(broken)
+            except OperatingError as error:
+                log.error("the store could not be repaired: %s", error)  # noqa: TRY400 - expected
+                self._repair_at_s = monotonic() + self._limits.recover_retry_s
+            else:
+                self._broken = None
+        self._drain()
+        jobs = self._waiting.pop_hasty() if self._broken is None else self._waiting.pop_all()
+        self._refuse(jobs, broken)
+
+    def _checkpoint(self, store: S) -> None:
+        try:
+            store.checkpoint()
+        except sqlite3.Error as error:
+            log.error("the checkpoint failed: %s", error)  # noqa: TRY400 - no trace of use
+            if _code(error) in _CORRUPT:
+                self._broken = error
+
+
+def _attempt(store: S, job: Job[S]) -> None:
+    """Run a job and keep its result or its own error.
+
+    Raises:
+        sqlite3.Error: if the storage failed under it.
+    """
+    try:
+        job.result = job.work(store)
+    except sqlite3.Error as error:
+        if _code(error) in _STORAGE:
+            raise
+        job.error = error
+    except Exception as error:  # noqa: BLE001 - the boundary of one job; its caller gets the error
+        job.error = error
+
+
+def _run_cache(store: S, job: Job[S]) -> None:
+    cache = store.cache
+    with _query_only(store.ledger, on=True), _query_only(cache, on=False):
+        try:
+            cache.execute("BEGIN IMMEDIATE")
+            _attempt(store, job)
+            _demand_transaction(cache, job)
+            cache.execute("COMMIT" if job.error is None else "ROLLBACK")
+        finally:
+            _roll_back(cache)
+
+
+@contextmanager
+def _query_only(connection: sqlite3.Connection, *, on: bool) -> Iterator[None]:
+    """Forbid (or allow) a connection to write, and turn that round afterwards."""
+    connection.execute(f"PRAGMA query_only = {on:d}")
+    try:
+        yield
+    finally:
+        connection.execute(f"PRAGMA query_only = {not on:d}")
+
+
+def _demand_transaction(connection: sqlite3.Connection, job: Job[S]) -> None:
+    if connection.in_transaction:
+        return
+    if job.error is not None:
+        # SQLite itself rolls back on some failures (sqlite.org/lang_transaction.html).
+        raise sqlite3.OperationalError(f"the transaction was lost: {job.error}")
+    raise RuntimeError(f"a job ended the transaction it runs in: {job.work!r}")
+
+
+def _roll_back(connection: sqlite3.Connection) -> None:
+    if connection.in_transaction:
+        # A file that fails may fail this too; the next BEGIN shows whether it is usable.
+        with suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
+
+
+def _code(error: sqlite3.Error) -> int:
+    """The primary result code; 0 for an error of the Python module, which has none."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
