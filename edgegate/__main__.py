@@ -1,0 +1,5 @@
+"""`python -m edgegate` is the command line."""
+
+from edgegate.cli import main
+
+main()

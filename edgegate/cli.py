@@ -1,0 +1,223 @@
+"""The command line; each command imports what it needs only when it runs."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edgegate import __version__
+
+if TYPE_CHECKING:
+    from sqlite3 import Connection
+
+    from edgegate.config import Config
+
+CONFIG = "/etc/edgegate/config.toml"
+
+config_option = click.option(
+    "--config",
+    "-c",
+    type=click.Path(path_type=Path),
+    envvar="EDGEGATE_CONFIG",
+    default=CONFIG,
+    show_default=True,
+    help="The configuration file.",
+)
+state_option = click.option(
+    "--state-dir",
+    type=click.Path(path_type=Path),
+    help="Where the databases are; else where the configuration says.",
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="edgegate")
+def main() -> None:
+    """The check-in appliance beside a coworking space's door."""
+
+
+@main.command()
+@config_option
+def run(config: Path) -> None:
+    """Run the appliance until it is told to stop."""
+    from edgegate import logs
+    from edgegate.app import App
+
+    settings = _load(config)
+    logs.set_up(settings.log.level, for_journal="JOURNAL_STREAM" in os.environ)
+    app = App(settings)
+    asyncio.run(app.run())
+
+
+@main.command()
+@click.option("--tour", is_flag=True, help="Play a scripted tour and end.")
+def demo(tour: bool) -> None:
+    """See it work: the real appliance, with readers, cards and doors made of software."""
+    from edgegate.demo import run_demo
+
+    sys.exit(run_demo(tour=tour or not sys.stdin.isatty()))
+
+
+@main.command("check-config")
+@click.argument("file", type=click.Path(path_type=Path), envvar="EDGEGATE_CONFIG", default=CONFIG)
+@click.option("--dump", is_flag=True, help="Print all settings as they are in effect.")
+def check_config(file: Path, dump: bool) -> None:
+    """Say everything that is wrong with a configuration; exit 2 if anything is."""
+    settings = _load(file)
+    for name, device in settings.devices():
+        if device.load_error:
+            click.echo(f"{file}: {name}: warning: {device.load_error}", err=True)
+    if dump:
+        from edgegate.configdump import dump as dump_config
+
+        click.echo(dump_config(settings), nl=False)
+    else:
+        doors, readers = len(settings.doors), len(settings.readers)
+        click.echo(f"{file} is in order: {doors} doors, {readers} readers.")
+
+
+@main.group()
+def ledger() -> None:
+    """Read the ledger of what the appliance did."""
+
+
+@ledger.command()
+@config_option
+@state_option
+@click.option("--count", "-n", default=20, show_default=True, type=click.IntRange(1, 100_000))
+def tail(config: Path, state_dir: Path | None, count: int) -> None:
+    """Print the newest entries."""
+    from edgegate.ledgertext import line_of
+    from edgegate.store.ledger import tail as newest
+
+    with _ledger(config, state_dir) as connection:
+        for entry in newest(connection, count):
+            click.echo(line_of(entry))
+
+
+@ledger.command()
+@config_option
+@state_option
+def verify(config: Path, state_dir: Path | None) -> None:
+    """Follow the chain of hashes from the first entry to the last; exit 1 if it breaks."""
+    from edgegate.store import ledger as chain
+
+    with _ledger(config, state_dir) as connection:
+        faults = chain.verify(connection)
+        link = chain.head(connection)
+    for fault in faults:
+        click.echo(f"entry {fault.epoch}/{fault.sequence}: {fault.detail}", err=True)
+    if faults:
+        sys.exit(1)
+    click.echo(f"The chain holds up to entry {link.epoch}/{link.sequence}, {link.hash.hex()}.")
+
+
+@ledger.command()
+@config_option
+@state_option
+def export(config: Path, state_dir: Path | None) -> None:
+    """Print every entry as one line of JSON (CloudEvents)."""
+    from edgegate.store import ledger as chain
+
+    with _ledger(config, state_dir) as connection:
+        chain.export(connection, sys.stdout.buffer)
+
+
+@main.command()
+@config_option
+@state_option
+@click.option("--customer", required=True, help="The customer's id.")
+@click.option("--door", help="The door's id; else it is judged as at the front desk.")
+@click.option("--location", help="The location's id, where there are several and no door is named.")
+@click.option("--at", "at_text", help='When, like "2026-03-29T02:30:00+01:00"; else now.')
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def explain(
+    config: Path,
+    state_dir: Path | None,
+    customer: str,
+    door: str | None,
+    location: str | None,
+    at_text: str | None,
+    as_json: bool,
+) -> None:
+    """Say how far each pass of a customer gets along the rules, and why."""
+    from rich.console import Console
+
+    from edgegate.explain import explain as explained
+    from edgegate.explain import render, to_json
+    from edgegate.store.reading import open_for_reading, reading_books
+
+    with open_for_reading(_state_dir(config, state_dir)) as files:
+        books = reading_books(files)
+        explanation = explained(books, customer, door, location, _instant(at_text))
+    if as_json:
+        click.echo(to_json(explanation))
+    else:
+        Console().print(render(explanation))
+
+
+@main.command()
+@click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def replay(paths: tuple[Path, ...], as_json: bool) -> None:
+    """Run scenario files and print what differs; exit 1 if anything does, 2 if a file is wrong."""
+    from edgegate.replaytext import replay_all
+
+    sys.exit(replay_all(paths, as_json=as_json))
+
+
+@main.group()
+def door() -> None:
+    """Drive the doors by hand, while the appliance does not run."""
+
+
+@door.command("lock-all")
+@config_option
+def lock_all(config: Path) -> None:
+    """Leave every strike locked; a fail-safe one stays released while the fire input is active."""
+    from edgegate.lockall import lock_all as lock
+
+    faults = asyncio.run(lock(_load(config)))
+    for fault in faults:
+        click.echo(fault, err=True)
+    sys.exit(1 if faults else 0)
+
+
+def _load(path: Path) -> "Config":
+    from edgegate.config import ConfigError, load_config
+
+    try:
+        return load_config(path)
+    except ConfigError as error:
+        click.echo(str(error), err=True)
+        sys.exit(2)
+
+
+def _state_dir(config: Path, state_dir: Path | None) -> Path:
+    return state_dir if state_dir is not None else Path(_load(config).device.state_dir)
+
+
+@contextmanager
+def _ledger(config: Path, state_dir: Path | None) -> Iterator["Connection"]:
+    from edgegate.store.reading import open_for_reading
+
+    with open_for_reading(_state_dir(config, state_dir)) as files:
+        yield files.ledger
+
+
+def _instant(text: str | None) -> datetime:
+    if text is None:
+        return datetime.now(UTC)
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r} is no date and time", param_hint="--at") from error
+    if at.tzinfo is None:
+        raise click.BadParameter("needs an offset, like +01:00", param_hint="--at")
+    return at.astimezone(UTC)

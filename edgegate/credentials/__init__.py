@@ -1,0 +1,1 @@
+"""Credentials: canonical numbers and the keyed hashes they are stored under (pure)."""

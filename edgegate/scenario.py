@@ -1,0 +1,252 @@
+"""Scenario files: a small world and a list of steps with what must come of each.
+
+`docs/scenarios.md` describes the format. This module reads a file into structs and names every
+fault in it; `replay` runs it.
+"""
+
+import tomllib
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType, field
+
+from edgegate.faults import Fault, FaultsError, Where, did_you_mean
+from edgegate.passes.model import Instant, Record
+from edgegate.passes.reasons import ClosingReason, Reason
+from edgegate.store.cache import KINDS, Kind
+from edgegate.strict import read_struct
+from edgegate.tomlfile import load
+
+PRESETS = resources.files("edgegate.passes") / "presets"
+
+
+class AtDoor(Struct, frozen=True, kw_only=True):
+    """Somebody at a door's reader, by name or by what they show."""
+
+    door: str
+    customer: str | None = None
+    credential: str | None = None
+    device: str | None = None
+
+
+class AtLocation(Struct, frozen=True, kw_only=True):
+    """Somebody at a location's kiosk or on its Wi-Fi."""
+
+    customer: str
+    location: str | None = None
+    device: str | None = None
+
+
+class Put(Struct, frozen=True, kw_only=True):
+    """A record arrives from the cloud."""
+
+    kind: str
+    body: dict[str, Any]
+
+
+class Delete(Struct, frozen=True, kw_only=True):
+    """A record is taken away by the cloud."""
+
+    kind: str
+    id: str
+
+
+class ClosedVisit(Struct, frozen=True, kw_only=True):
+    """A session that closed since the step before; what is not named is not checked."""
+
+    customer: str | UnsetType = UNSET
+    reason: ClosingReason | UnsetType = UNSET
+    at: Instant | UnsetType = UNSET
+    minutes: int | UnsetType = UNSET
+
+
+class Expect(Struct, frozen=True, kw_only=True):
+    """What must come of a step; what is not named is not checked."""
+
+    opens: bool | UnsetType = UNSET
+    reason: Reason | UnsetType = UNSET
+    pass_: str | UnsetType = field(name="pass", default=UNSET)
+    retry_at: Instant | UnsetType = UNSET
+    remaining: dict[str, int] | UnsetType = UNSET
+    sessions: list[str] | UnsetType = UNSET
+    closed: list[ClosedVisit] | UnsetType = UNSET
+
+
+class Step(Struct, frozen=True, kw_only=True):
+    """One instant, at most one action, and what must come of it."""
+
+    at: Instant
+    tap: AtDoor | None = None
+    exit: AtDoor | None = None
+    checkin: AtLocation | None = None
+    checkout: AtLocation | None = None
+    put: Put | None = None
+    delete: Delete | None = None
+    restart: Annotated[str, Meta(pattern=r"^crash\Z")] | None = None
+    down: bool | None = None
+    expect: Expect = Expect()
+
+    def __post_init__(self) -> None:
+        """Refuse a step with two actions: which comes first would be a guess."""
+        if len(self.actions()) > 1:
+            raise ValueError(f"has two actions, {' and '.join(self.actions())}; make two steps")
+
+    def actions(self) -> list[str]:
+        """The names of the actions that the step names."""
+        names = (f.name for f in msgspec.structs.fields(self) if f.name not in ("at", "expect"))
+        return [name for name in names if getattr(self, name) is not None]
+
+
+class Arrival(Struct, frozen=True):
+    """A record that arrives during the scenario; `remaining` is set where it brings a balance."""
+
+    kind: Kind[Any]
+    record: Record
+    remaining: int | None
+
+
+class Scenario(Struct, frozen=True, kw_only=True):
+    """A file, read: `records` are (kind, record) in the order of the file."""
+
+    file: str
+    title: str
+    proves: tuple[str, ...]
+    records: tuple[tuple[Kind[Any], Record], ...]
+    remaining: dict[str, int]
+    """By pass, where the file says something else than the amount."""
+    steps: tuple[Step, ...]
+    arrivals: dict[int, Arrival]
+    """What the cloud sends at which step, by the step's number from 0."""
+
+
+class _Head(Struct, frozen=True, kw_only=True):
+    title: str
+    proves: tuple[str, ...]
+    preset: str | None = None
+    step: tuple[Step, ...] = ()
+
+
+def read(path: Path) -> Scenario:
+    """Read a scenario file.
+
+    Raises:
+        FaultsError: with everything that is wrong with it.
+    """
+    document = load(path)
+    faults: list[Fault] = []
+    tables = {name: KINDS[name] for name in KINDS if name in document.data}
+    plain = {key: value for key, value in document.data.items() if key not in tables}
+    head = read_struct(_Head, plain, document.where, faults)
+    preset = plain.get("preset")
+    reader = RecordReader(preset if isinstance(preset, str) else None, document.where, faults)
+    records = [r for name in tables for r in reader.read_table(name, document.data[name])]
+    steps = document.data.get("step", [])
+    arrivals = dict(_arrivals(steps, reader, document.where.at("step"), faults))
+    if faults or head is None:
+        raise FaultsError(faults)
+    return Scenario(
+        file=str(path),
+        title=head.title,
+        proves=head.proves,
+        records=tuple(records),
+        remaining=reader.remaining,
+        steps=head.step,
+        arrivals=arrivals,
+    )
+
+
+class RecordReader:
+    """Reads the records of one scenario, filling in what its preset and its one location say."""
+
+    def __init__(self, preset: str | None, where: Where, faults: list[Fault]) -> None:
+        self._preset = _preset(preset, where.at("preset"), faults)
+        self._where = where
+        self._faults = faults
+        self._locations: list[str] = []
+        self.remaining: dict[str, int] = {}
+
+    def read_table(self, name: str, rows: object) -> Iterator[tuple[Kind[Any], Record]]:
+        """Read a `[[kind]]` array of tables."""
+        where = self._where.at(name)
+        if not isinstance(rows, list):
+            self._faults.append(where.fault("must be an array of tables", f"write [[{name}]]"))
+            return
+        for number, row in enumerate(rows):
+            record = self.record(name, row, where.at(number))
+            if record is not None:
+                yield KINDS[name], record
+
+    def record(self, kind: str, row: object, where: Where) -> Record | None:
+        """Read one record; the balance that a pass brings along is kept in `remaining`."""
+        filled = dict(row) if isinstance(row, dict) else row
+        if isinstance(filled, dict):
+            self._fill(kind, filled)
+        record: Record | None = read_struct(KINDS[kind].type, filled, where, self._faults)
+        if record is not None and kind == "location":
+            self._locations.append(record.id)
+        return record
+
+    def _fill(self, kind: str, row: dict[str, Any]) -> None:
+        only = self._locations[0] if len(self._locations) == 1 else None
+        match kind:
+            case "location":
+                row.update({k: v for k, v in self._preset.items() if k not in row})
+            case "door" if only is not None:
+                row.setdefault("location", only)
+            case "pass":
+                if only is not None:
+                    row.setdefault("home", only)
+                left = row.pop("remaining", None)
+                if isinstance(left, int) and isinstance(row.get("id"), str):
+                    self.remaining[row["id"]] = left
+            case "credential":
+                row.setdefault("lookup", f"credential:{row.get('id')}")
+
+
+def _arrivals(
+    steps: object, reader: RecordReader, where: Where, faults: list[Fault]
+) -> Iterator[tuple[int, Arrival]]:
+    """Read the records that arrive later, so that their faults show before anything runs.
+
+    It reads the plain steps: their other faults must not hide these.
+    """
+    for number, step in enumerate(steps if isinstance(steps, list) else []):
+        for name in ("put", "delete"):
+            found = step.get(name) if isinstance(step, dict) else None
+            change = found if isinstance(found, dict) else {}
+            kind = change.get("kind")
+            if isinstance(kind, str) and kind not in KINDS:
+                hint = did_you_mean(kind, KINDS)
+                place = where.at(number, name, "kind")
+                faults.append(place.fault(f'"{kind}" is no kind of record', hint))
+            elif name == "put" and isinstance(kind, str):
+                body = where.at(number, "put", "body")
+                arrival = _arrival(kind, change.get("body"), reader, body)
+                if arrival is not None:
+                    yield number, arrival
+
+
+def _arrival(kind: str, body: object, reader: RecordReader, where: Where) -> Arrival | None:
+    at_start = dict(reader.remaining)
+    record = reader.record(kind, body, where)
+    if record is None:
+        return None
+    brings = isinstance(body, dict) and "remaining" in body
+    remaining = reader.remaining.get(record.id) if brings else None
+    reader.remaining = at_start
+    return Arrival(KINDS[kind], record, remaining)
+
+
+def _preset(name: str | None, where: Where, faults: list[Fault]) -> dict[str, Any]:
+    if name is None:
+        return {}
+    known = [p.name.removesuffix(".toml") for p in PRESETS.iterdir() if p.name.endswith(".toml")]
+    if name not in known:
+        faults.append(where.fault(f'"{name}" is no preset', did_you_mean(name, known)))
+        return {}
+    document = tomllib.loads((PRESETS / f"{name}.toml").read_text())
+    location: dict[str, Any] = document["location"]
+    return location

@@ -1,0 +1,25 @@
+"""What every test gets: a guard against code that blocks the event loop, and the soak switch."""
+
+from collections.abc import Iterator
+
+import pytest
+from blockbuster import BlockBuster, blockbuster_ctx
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--soak", action="store_true", help="run the long campaigns in full")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the campaigns to `make soak`: they take hours, and say so by not being collected."""
+    if not config.getoption("--soak"):
+        campaigns = [item for item in items if item.get_closest_marker("soak")]
+        items[:] = [item for item in items if item not in campaigns]
+        config.hook.pytest_deselected(items=campaigns)
+
+
+@pytest.fixture(autouse=True)
+def unblocked_loop() -> Iterator[BlockBuster]:
+    """Fail a test whose code calls something blocking on the event loop."""
+    with blockbuster_ctx(scanned_modules=["edgegate", "edgegate_drivers"]) as guard:
+        yield guard
