@@ -5,6 +5,7 @@ import sqlite3
 import threading
 import time
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +34,9 @@ class Watch:
         self.unrecorded: list[str] = []
         self._file = site.state / "ledger.db"
         for door in site.doors:
-            board.on_change(
-                f"{door}-strike", lambda _at_ns, level, door=door: self._changed(door, level)
-            )
+            board.on_change(f"{door}-strike", partial(self._changed, door))
 
-    def _changed(self, door: str, level: bool) -> None:
+    def _changed(self, door: str, _at_ns: int, level: bool) -> None:
         if not level:
             return
         self.released[door] += 1
