@@ -4,18 +4,28 @@ Everything here runs inside one job of the database thread: nothing is awaited b
 facts and recording the decision, so two readers can never spend the same use.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from msgspec import Struct
-from msgspec.structs import replace
 
-from edgegate.deadlines import close, schedule, segment_end, settle, spent
+from edgegate.deadlines import close, over_to, refresh, schedule, segment_end, settle, spent
 from edgegate.passes import visits
-from edgegate.passes.decide import Decision, Payment, credential_fault, decide, refuse
-from edgegate.passes.facts import Facts, Request
-from edgegate.passes.happenings import Denied, Granted, Happening, Opened, SegmentBegan
-from edgegate.passes.model import Channel, Credential, Customer, Location, Pass, Session
+from edgegate.passes.decide import credential_fault, decide, lease_fault
+from edgegate.passes.facts import Facts, Request, day_of
+from edgegate.passes.happenings import Denied, Granted, Happening, Opened, WifiStopped
+from edgegate.passes.model import (
+    Channel,
+    Credential,
+    Customer,
+    Direction,
+    Door,
+    LeaseRule,
+    Location,
+    Pass,
+)
+from edgegate.passes.payment import Decision, Payment, admit, refuse
 from edgegate.passes.reasons import ClosingReason, Reason
+from edgegate.passes.state import Session
 from edgegate.store.books import Books
 from edgegate.store.cache import PASS
 
@@ -32,22 +42,64 @@ class Outcome(Struct, frozen=True, kw_only=True):
     remaining: int | None = None
     """Of the pass, after this entry."""
     ends_at: datetime | None = None
-    """When time alone would end the visit as it stands, or the end of the coverage."""
+    """The end of the coverage, booking or walk-up that the visit rides on."""
 
 
-def present(books: Books, door_id: str, lookup: str, at: datetime) -> Outcome:
-    """Somebody showed a credential at an entry reader: identify, decide, record."""
+class Answer(Struct, frozen=True, kw_only=True):
+    """What a toggle reader answered a credential; None: that its holder leaves."""
+
+    at: datetime
+    outcome: Outcome | None
+
+
+REPEAT = timedelta(seconds=5)
+"""So long the same credential gets a toggle reader's first answer again (D-10)."""
+
+VISITING = (Reason.COVERED, Reason.FLAGGED)
+"""Grants that belong to the open visit and change nothing of it."""
+
+
+def present(books: Books, door_id: str, lookup: str, at: datetime) -> Outcome | None:
+    """Somebody showed a credential at a reader: identify, decide, record; None: they leave."""
     settle(books, at)
     door = books.door(door_id)
     location = books.location(door.location) if door is not None else None
     credential = books.credential(lookup)
-    if credential is None:
-        return _unidentified(books, at, door_id, location, Reason.UNKNOWN_CREDENTIAL, lookup)
     if door is None or location is None:
         # The cache knows nothing of this place, so no pass can be checked here.
-        return _unidentified(books, at, door_id, location, Reason.LEASE_EXPIRED, lookup)
+        unknown = credential is None
+        reason = Reason.UNKNOWN_CREDENTIAL if unknown else Reason.LEASE_EXPIRED
+        return _unplaced(books, at, door_id, reason, lookup)
     request = Request(at=at, location=location, channel=Channel.DOOR, door=door)
-    return enter_with(books, request, credential)
+    if credential is None:
+        return _unidentified(books, request, door, lookup)
+    return at_reader(books, request, credential)
+
+
+def at_reader(books: Books, request: Request, credential: Credential) -> Outcome | None:
+    """Decide and record for whoever a known credential names; None: they leave (D-10)."""
+    door = request.door
+    if door is None or door.direction is not Direction.TOGGLE:
+        return enter_with(books, request, credential)
+    known = books.answers.get((door.id, credential.id))
+    if isinstance(known, Answer) and request.at - known.at < REPEAT:
+        return known.outcome
+    outcome = None
+    if _leaves(books, request, credential.customer):
+        leave(books, credential.customer, request.location.id, request.at)
+    else:
+        outcome = enter_with(books, request, credential)
+    books.remember_answer(door.id, credential.id, Answer(at=request.at, outcome=outcome))
+    return outcome
+
+
+def _leaves(books: Books, request: Request, customer_id: str) -> bool:
+    """Whether a toggle reader lets somebody out: a session is open, or a rule closed it (D-10)."""
+    if books.session_of(customer_id, request.location.id) is not None:
+        return True
+    move = books.last_move(customer_id, request.location.id)
+    today = day_of(request.location, request.at)
+    return move is not None and move[0] == "rule" and move[1] >= today.starts
 
 
 def enter_with(books: Books, request: Request, credential: Credential) -> Outcome:
@@ -65,15 +117,15 @@ def enter(
     books: Books, request: Request, customer: Customer, credential: Credential | None = None
 ) -> Outcome:
     """Decide for a known customer and record what came of it."""
-    facts = books.facts(customer, request.location, request.at)
+    facts = books.facts(customer, request.location, request.at, request.door)
     decision = decide(facts, request)
     if not decision.opens:
         return _refused(books, request, decision, credential, customer)
-    if decision.payment is None:
-        session = facts.session if decision.reason is Reason.COVERED else None
+    if decision.payment is None and (facts.session is not None or not decision.opens_session):
+        session = facts.session if decision.reason in VISITING else None
         books.record([_granted(request, decision, customer, credential, session)], request.at)
         return _outcome(request, decision, facts, session)
-    return _go_in(books, facts, request, decision, decision.payment, credential)
+    return _go_in(books, facts, request, decision, credential)
 
 
 def leave(
@@ -92,47 +144,62 @@ def leave(
     return session
 
 
+def wifi_stopped(books: Books, customer_id: str, location_id: str, at: datetime) -> None:
+    """The Wi-Fi's accounting says that a customer is off it (S-06)."""
+    settle(books, at)
+    session = books.session_of(customer_id, location_id)
+    if session is not None and session.wifi:
+        stopped = WifiStopped(session=session.id, customer=customer_id, location=location_id, at=at)
+        books.record([stopped], at)
+        after = books.session(session.id)
+        if after is not None:
+            refresh(books, after, at)
+
+
 def _go_in(
     books: Books,
     facts: Facts,
     request: Request,
     decision: Decision,
-    payment: Payment,
     credential: Credential | None,
 ) -> Outcome:
-    """Record an entry that something pays for: a session opens, or goes over to it (S-12)."""
-    before = facts.session
+    """Record an entry with which a session opens, or goes over to another payment (S-12)."""
+    before, payment = facts.session, decision.payment
     session = before or _new_session(books.next_name(), facts.customer, request, payment)
     entry: list[Happening] = [_granted(request, decision, facts.customer, credential, session)]
-    entry += spent(payment, session, request)
     if before is None:
+        entry += spent(payment, session, request) if payment is not None else []
         entry.append(Opened(session=session))
-    else:
-        segment = payment.segment
+    elif payment is not None:
         entry = segment_end(before, facts, request, None) + entry
-        entry.append(SegmentBegan(session=before.id, customer=before.customer, segment=segment))
+        entry += over_to(before, payment, facts, request)
     books.record(entry, request.at)
-    session = replace(session, segment=payment.segment)
+    session = books.session(session.id) or session
     schedule(books, session, facts, request, before)
     settle(books, request.at)
     return _outcome(request, decision, facts, session)
 
 
 def _new_session(
-    session_id: str, customer: Customer, request: Request, payment: Payment
+    session_id: str, customer: Customer, request: Request, payment: Payment | None
 ) -> Session:
     closing = visits.closing(request.location, request.at)
+    segment = payment.segment if payment is not None else None
+    passes = (segment.pass_, *segment.lots) if segment is not None else ()
     return Session(
         id=session_id,
         customer=customer.id,
         location=request.location.id,
         opened_at=request.at,
-        segment=payment.segment,
+        segment=segment,
         channel=request.channel,
         door=request.door.id if request.door is not None else None,
         closes_at=closing.at,
         closes_for=closing.reason,
-        paid_by=(payment.segment.pass_,),
+        paid_by=tuple(pass_id for pass_id in passes if pass_id is not None),
+        door_entry=request.channel is Channel.DOOR,
+        kiosk_entry=request.channel is Channel.KIOSK,
+        wifi=request.channel is Channel.WIFI,
     )
 
 
@@ -148,10 +215,13 @@ def _granted(
         channel=request.channel,
         customer=customer.id,
         reason=decision.reason,
+        because=decision.because,
+        day=day_of(request.location, request.at).name,
         door=request.door.id if request.door is not None else None,
         resource=request.door.resource if request.door is not None else None,
         credential=credential.id if credential is not None else None,
         pass_=decision.pass_,
+        offer=decision.offer,
         session=session.id if session is not None else None,
     )
 
@@ -184,31 +254,48 @@ def _refused(
     )
 
 
-def _unidentified(
-    books: Books,
-    at: datetime,
-    door_id: str,
-    location: Location | None,
-    reason: Reason,
-    lookup: str,
-) -> Outcome:
-    """Refuse somebody nobody can name: what is logged of the credential is its keyed hash."""
-    denied = Denied(
-        location=location.id if location is not None else "",
-        channel=Channel.DOOR,
-        reason=reason,
-        door=door_id,
-        lookup=lookup,
-    )
+def _unidentified(books: Books, request: Request, door: Door, lookup: str) -> Outcome:
+    """Answer somebody nobody can name: what is logged of the credential is its keyed hash."""
+    age = books.cache_age(request.at)
+    lease = lease_fault(door, age, clock_trusted=books.clock_trusted)
+    if lease is None or door.lease_rule is not LeaseRule.ALLOW_ALL or books.lockdown:
+        denied = Denied(
+            location=request.location.id,
+            channel=request.channel,
+            reason=Reason.UNKNOWN_CREDENTIAL,
+            door=door.id,
+            lookup=lookup,
+        )
+        books.record([denied], request.at)
+        decision = refuse(Reason.UNKNOWN_CREDENTIAL)
+    else:
+        granted = Granted(
+            location=request.location.id,
+            channel=request.channel,
+            customer=None,
+            reason=Reason.LEASE,
+            day=day_of(request.location, request.at).name,
+            door=door.id,
+            lookup=lookup,
+        )
+        books.record([granted], request.at)
+        decision = admit(Reason.LEASE)
+    return Outcome(at=request.at, decision=decision, door=door.id, location=request.location)
+
+
+def _unplaced(books: Books, at: datetime, door_id: str, reason: Reason, lookup: str) -> Outcome:
+    """Refuse at a door that the cache does not know."""
+    denied = Denied(location="", channel=Channel.DOOR, reason=reason, door=door_id, lookup=lookup)
     books.record([denied], at)
-    return Outcome(at=at, decision=refuse(reason), door=door_id, location=location)
+    return Outcome(at=at, decision=refuse(reason), door=door_id)
 
 
 def _outcome(
     request: Request, decision: Decision, facts: Facts, session: Session | None
 ) -> Outcome:
     p = facts.pass_of(decision.pass_) if decision.pass_ is not None else None
-    cost = decision.payment.spending.amount if decision.payment is not None else 0
+    takes = decision.payment.spending.takes if decision.payment is not None else ()
+    cost = sum(take.amount for take in takes if take.pass_ == decision.pass_)
     segment = session.segment if session is not None else None
     return Outcome(
         at=request.at,

@@ -6,15 +6,27 @@ crash, a long commit or a slow timer change nothing of what is recorded.
 
 from datetime import datetime
 
-from msgspec.structs import replace
-
 from edgegate.passes import visits
 from edgegate.passes.coverage import minutes_due
-from edgegate.passes.decide import Payment, customer_fault, hand_over, still_covers
+from edgegate.passes.decide import customer_fault
 from edgegate.passes.facts import Facts, Request, day_of
-from edgegate.passes.happenings import Closed, Debited, Happening, SegmentBegan, SegmentEnded
-from edgegate.passes.model import Customer, CustomerStatus, Location, Session
+from edgegate.passes.happenings import (
+    Arrived,
+    Charged,
+    Closed,
+    Debited,
+    Happening,
+    Refunded,
+    SegmentBegan,
+    SegmentEnded,
+    Sold,
+    WifiDisconnected,
+)
+from edgegate.passes.model import Channel, Customer, CustomerStatus, Location
+from edgegate.passes.payment import Payment, hand_over, still_covers
+from edgegate.passes.prices import charge, credits_for
 from edgegate.passes.reasons import ClosingReason
+from edgegate.passes.state import MinuteTerms, Session, Tab
 from edgegate.store.books import Books
 
 
@@ -45,7 +57,7 @@ def reconsider(books: Books, at: datetime) -> None:
         facts, request = view(books, session, at)
         if books.customer(session.customer) is None or customer_fault(facts, request.location):
             close(books, session, at, ClosingReason.REVOKED)
-        elif _allows(session, facts, request):
+        elif session.segment is None or still_covers(session.segment, facts, request):
             books.set_deadline(session.id, visits.deadline(session, facts, request))
         else:
             _end(books, session, at)
@@ -54,10 +66,11 @@ def reconsider(books: Books, at: datetime) -> None:
 
 
 def close(books: Books, session: Session, at: datetime, reason: ClosingReason) -> None:
-    """Close a session at an instant, and debit what its last segment used."""
+    """Close a session as of an instant: debit what its last segment used, charge what it ran up."""
     facts, request = view(books, session, at)
     debits = _debits(session, facts, request)
-    minutes = session.minutes + sum(d.amount for d in debits)
+    refunds = _refunds(books.debits_of(session.id), session, at)
+    minutes = session.minutes + _minutes(session, debits) - sum(m for _, m in refunds)
     closed = Closed(
         session=session.id,
         customer=session.customer,
@@ -66,9 +79,11 @@ def close(books: Books, session: Session, at: datetime, reason: ClosingReason) -
         reason=reason,
         minutes=minutes,
     )
-    books.record([*debits, closed], at)
-    if debits:
-        refresh_all_on(books, debits[0].pass_, at)
+    tabs = visits.with_tab(session.tabs, visits.tab_of(session, facts, request))
+    what = [*debits, *(r for r, _ in refunds), *_charges(session, tabs), *_off(session), closed]
+    books.record(what, at)
+    for pass_id in {d.pass_ for d in debits}:
+        refresh_all_on(books, pass_id, at)
 
 
 def segment_end(
@@ -84,29 +99,109 @@ def segment_end(
         pass_=session.segment.pass_,
         at=request.at,
         reason=reason,
-        minutes=sum(d.amount for d in debits),
+        minutes=_minutes(session, debits),
+        tab=visits.tab_of(session, facts, request),
     )
     return [*debits, ended]
 
 
 def spent(payment: Payment, session: Session, request: Request) -> list[Happening]:
-    """What a payment takes from its pass, and the coverage that it buys (§4)."""
+    """What a payment takes from its passes, and what it buys (§4, O-04)."""
     spending, segment = payment.spending, payment.segment
-    if not spending.covers:
+    day = day_of(request.location, request.at).name
+    happened: list[Happening] = []
+    for place, take in enumerate(spending.takes):
+        debited = Debited(
+            pass_=take.pass_,
+            customer=session.customer,
+            location=session.location,
+            session=session.id,
+            amount=take.amount,
+            day=day,
+            from_=request.at,
+            until=spending.until,
+            covers=place == 0,
+            visit_only=spending.until is None,
+            scope=spending.scope,
+        )
+        happened.append(debited)
+    if segment.sale is not None:
+        sold = Sold(
+            sale=segment.sale,
+            customer=session.customer,
+            location=session.location,
+            session=session.id,
+            day=day,
+            from_=request.at,
+            until=spending.until if spending.covers else None,
+        )
+        happened.append(sold)
+    if payment.arrives is not None:
+        arrived = Arrived(
+            reservation=payment.arrives, customer=session.customer, location=session.location
+        )
+        happened.append(arrived)
+    return happened
+
+
+def over_to(session: Session, payment: Payment, facts: Facts, request: Request) -> list[Happening]:
+    """What it writes down that a session goes on by another payment, off the Wi-Fi if need be."""
+    segment = payment.segment
+    began = SegmentBegan(session=session.id, customer=session.customer, segment=segment)
+    by_wifi = Request(at=request.at, location=request.location, channel=Channel.WIFI)
+    off = [] if still_covers(segment, facts, by_wifi) else _off(session)
+    return [*spent(payment, session, request), began, *off]
+
+
+def _off(session: Session) -> list[Happening]:
+    """Off the Wi-Fi, for a session that was on it (S-09, S-13)."""
+    if not session.wifi:
         return []
-    debited = Debited(
-        pass_=segment.pass_,
-        customer=session.customer,
-        location=session.location,
-        session=session.id,
-        amount=spending.amount,
-        day=day_of(request.location, request.at).name,
-        from_=request.at,
-        until=spending.until,
-        covers=True,
-        visit_only=spending.until is None,
+    gone = WifiDisconnected(
+        session=session.id, customer=session.customer, location=session.location
     )
-    return [debited]
+    return [gone]
+
+
+def _charges(session: Session, tabs: tuple[Tab, ...]) -> list[Happening]:
+    """What the visit costs on each offer it ran up (P-05)."""
+    return [
+        Charged(
+            offer=tab.sale.offer,
+            customer=session.customer,
+            location=session.location,
+            session=session.id,
+            amount=charge(tab),
+            currency=tab.sale.currency,
+            used_s=tab.used_s,
+        )
+        for tab in tabs
+    ]
+
+
+def _refunds(debits: list[Debited], session: Session, at: datetime) -> list[tuple[Refunded, int]]:
+    """What comes back of debits after the instant as of which a session closes (S-06).
+
+    With each the minutes in it, for those that were counted by time.
+    """
+    refunds = []
+    for d in debits:
+        kept = d.amount
+        if d.from_ >= at:
+            kept = 0
+        elif d.counts is not None and d.until is not None and d.until > at:
+            kept = min(d.amount, minutes_due(d.counts, at - d.from_, None))
+        if kept < d.amount:
+            back = d.amount - kept
+            refund = Refunded(
+                pass_=d.pass_,
+                customer=d.customer,
+                location=d.location,
+                session=session.id,
+                amount=back,
+            )
+            refunds.append((refund, back if d.counts is not None else 0))
+    return refunds
 
 
 def view(books: Books, session: Session, at: datetime) -> tuple[Facts, Request]:
@@ -119,7 +214,7 @@ def view(books: Books, session: Session, at: datetime) -> tuple[Facts, Request]:
     customer = books.customer(session.customer) or gone
     door = books.door(session.door) if session.door is not None else None
     request = Request(at=at, location=location, channel=session.channel, door=door)
-    return books.facts(customer, location, at), request
+    return books.facts(customer, location, at, door), request
 
 
 def schedule(
@@ -132,8 +227,9 @@ def schedule(
         if s is not None and s.segment is not None and s.segment.counts is not None
     }
     for pass_id in shared:
-        refresh_all_on(books, pass_id, request.at)
-    if session.segment is not None and session.segment.pass_ not in shared:
+        if pass_id is not None:
+            refresh_all_on(books, pass_id, request.at)
+    if session.segment is None or session.segment.pass_ not in shared:
         books.set_deadline(session.id, visits.deadline(session, facts, request))
 
 
@@ -150,27 +246,25 @@ def refresh(books: Books, session: Session, at: datetime) -> None:
 
 
 def _closed_or_goes_on(books: Books, session: Session, at: datetime) -> bool:
-    """Close a session by S-05, or let it go on if its pass still covers; else it has ended."""
+    """Close a session by S-05 or S-06, or let it go on if its segment may; else it has ended."""
     if session.closes_at <= at:
         close(books, session, at, session.closes_for)
         return True
     facts, request = view(books, session, at)
-    if not _allows(session, facts, request):
-        return False
-    books.set_deadline(session.id, visits.deadline(session, facts, request))
-    return True
-
-
-def _allows(session: Session, facts: Facts, request: Request) -> bool:
-    p = facts.pass_of(session.segment.pass_) if session.segment is not None else None
-    return p is not None and still_covers(p, facts, request)
+    idle = visits.idle_at(session, request.location)
+    if idle is not None and idle <= at:
+        close(books, session, session.idle_since or at, ClosingReason.WIFI_IDLE)
+        return True
+    if session.segment is None or still_covers(session.segment, facts, request):
+        books.set_deadline(session.id, visits.deadline(session, facts, request))
+        return True
+    return False
 
 
 def _end(books: Books, session: Session, at: datetime) -> ClosingReason:
     """End a session's segment by the clock, and say by which rule (S-10)."""
     facts, request = view(books, session, at)
-    p = facts.pass_of(session.segment.pass_) if session.segment is not None else None
-    reason = visits.ending_reason(p, session, facts, request)
+    reason = visits.ending_reason(session.segment, facts, request)
     books.record(segment_end(session, facts, request, reason), at)
     return reason
 
@@ -185,28 +279,55 @@ def _go_over(books: Books, session_id: str, at: datetime, reason: ClosingReason)
     if decision is None or decision.payment is None:
         close(books, session, at, reason)
         return
-    segment = decision.payment.segment
-    began = SegmentBegan(session=session.id, customer=session.customer, segment=segment)
-    books.record([*spent(decision.payment, session, request), began], at)
-    schedule(books, replace(session, segment=segment), facts, request)
+    books.record(over_to(session, decision.payment, facts, request), at)
+    after = books.session(session_id) or session
+    schedule(books, after, facts, request)
+
+
+def _minutes(session: Session, debits: list[Debited]) -> int:
+    """The minutes among what a segment's end debits; credits by the hour are none."""
+    counts = session.segment.counts if session.segment is not None else None
+    if counts is None or counts.credit_price_hour is not None:
+        return 0
+    return sum(d.amount for d in debits)
 
 
 def _debits(session: Session, facts: Facts, request: Request) -> list[Debited]:
+    """What a segment that is counted by time costs at its end (C-06, C-07)."""
     segment = session.segment
-    if segment is None or segment.counts is None:
+    if segment is None or segment.counts is None or segment.pass_ is None:
         return []
     used = visits.time_on(session, facts, request.at)
-    minutes = minutes_due(segment.counts, used, facts.remaining.get(segment.pass_))
-    if minutes == 0:
-        return []
-    debited = Debited(
-        pass_=segment.pass_,
+    hourly = segment.counts.credit_price_hour
+    if hourly is None:
+        due = minutes_due(segment.counts, used, facts.remaining.get(segment.pass_))
+    else:
+        due = credits_for(minutes_due(segment.counts, used, None), hourly)
+    debits = []
+    lots = (segment.pass_, *segment.lots)
+    for place, lot in enumerate(lots):
+        left = facts.remaining.get(lot)
+        part = due if left is None else max(0, min(due, left))
+        due -= part
+        if part:
+            debits.append(_debit(lot, part, segment.counts, session, request))
+        if place == len(lots) - 1 or not due:
+            break
+    return debits
+
+
+def _debit(
+    lot: str, amount: int, counts: MinuteTerms, session: Session, request: Request
+) -> Debited:
+    segment = session.segment
+    return Debited(
+        pass_=lot,
         customer=session.customer,
         location=session.location,
         session=session.id,
-        amount=minutes,
+        amount=amount,
         day=day_of(request.location, session.opened_at).name,
-        from_=segment.from_,
+        from_=segment.from_ if segment is not None else session.opened_at,
         until=request.at,
+        counts=counts,
     )
-    return [debited]

@@ -13,9 +13,9 @@ from edgegate.bookkeeper import Afterwards, Bookkeeper
 from edgegate.checkin import Outcome, leave, present
 from edgegate.credentials.lookup import lookup
 from edgegate.doors.runner import DoorRunner
-from edgegate.passes.decide import refuse
 from edgegate.passes.happenings import Denied
 from edgegate.passes.model import Channel, Direction
+from edgegate.passes.payment import refuse
 from edgegate.passes.reasons import ClosingReason, Reason
 from edgegate.ports import Clock, OperatingError, Scan, Signal
 from edgegate.store.books import Books
@@ -74,9 +74,11 @@ class Line:
 
     async def _enter(self, place: Place, scan: Scan, show: Callable[[Signal], None]) -> None:
         outcome = await self._decided(place, scan)
-        opened = outcome.decision.opens and self._doors[place.door].open(place.release_s)
+        door = self._doors[place.door]
+        granted = outcome is None or outcome.decision.opens
+        opened = door.exit() if outcome is None else granted and door.open(place.release_s)
         actuated_us = (time.monotonic_ns() - scan.read_ns) // 1000
-        show(Signal.GRANTED if outcome.decision.opens else Signal.REFUSED)
+        show(Signal.GRANTED if granted else Signal.REFUSED)
         self._on_passage(
             Passage(place=place, outcome=outcome, opened=opened, actuated_us=actuated_us)
         )
@@ -90,8 +92,11 @@ class Line:
         self._afterwards.note(partial(_left, place.door, number, self._clock.now()))
         self._on_passage(Passage(place=place, outcome=None, opened=opened, actuated_us=actuated_us))
 
-    async def _decided(self, place: Place, scan: Scan) -> Outcome:
-        """Identify, decide and record as one job; the boundary of faults inside one scan."""
+    async def _decided(self, place: Place, scan: Scan) -> Outcome | None:
+        """Identify, decide and record as one job; the boundary of faults inside one scan.
+
+        None: at a toggle reader, for somebody who leaves.
+        """
         at = self._clock.now()
         number = lookup(self._site_key, scan.kind, scan.number)
         try:
@@ -107,7 +112,7 @@ class Line:
             return Outcome(at=at, decision=refuse(Reason.INTERNAL_ERROR), door=place.door)
 
 
-def _entered(door: str, number: str, at: datetime, books: Books) -> Outcome:
+def _entered(door: str, number: str, at: datetime, books: Books) -> Outcome | None:
     return present(books, door, number, at)
 
 

@@ -1,21 +1,29 @@
 """Replays scenario files through the line's own functions, with a simulated clock and in memory."""
 
-from collections.abc import Callable, Iterator
-from datetime import datetime
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from msgspec import UNSET, Struct
 
-from edgegate.checkin import Outcome, enter, enter_with, leave
-from edgegate.deadlines import reconsider, resume, settle
+from edgegate.checkin import Outcome, at_reader, enter, leave, wifi_stopped
+from edgegate.deadlines import reconsider, resume, settle, view
 from edgegate.passes.facts import Request
-from edgegate.passes.happenings import Closed
-from edgegate.passes.model import Balance, Channel, Counted, Pass
+from edgegate.passes.happenings import Charged, Closed, WifiDisconnected
+from edgegate.passes.model import (
+    Balance,
+    Channel,
+    Counted,
+    Credential,
+    CredentialKind,
+    Pass,
+)
 from edgegate.passes.reasons import ClosingReason
+from edgegate.passes.visits import deadline
 from edgegate.ports import ClockTrust
-from edgegate.scenario import Arrival, AtDoor, AtLocation, ClosedVisit, Scenario, Step
+from edgegate.scenario import Arrival, AtDoor, AtLocation, Scenario, Step
 from edgegate.store import cache, ledger
 from edgegate.store.books import Books
 from edgegate.store.cache import Kind
@@ -25,6 +33,13 @@ from edgegate.store.projection import happening_of, rebuild
 DEVICE = "device"
 SOURCE = f"edgegate/replay/{DEVICE}"
 STAMP = ledger.Stamp(source=SOURCE, clock=ClockTrust.TRUSTED, boot_id="replay", monotonic_s=0.0)
+
+
+PLAIN = (
+    *("opens", "reason", "because", "pass", "offer", "retry_at", "sessions"),
+    *("session_timeout", "wifi_disconnected"),
+)
+"""What is compared as it stands."""
 
 
 class Difference(Struct, frozen=True):
@@ -92,8 +107,8 @@ class World:
         return {
             **answer,
             "remaining": books.remaining(passes),
-            "sessions": [s.customer for s in books.sessions()],
-            "closed": list(self._closed()),
+            "sessions": sorted(s.customer for s in books.sessions()),
+            **self._since(),
         }
 
     def _act(self, name: str, step: Step, arrival: Arrival | None) -> dict[str, Any] | None:
@@ -103,6 +118,9 @@ class World:
             "exit": lambda: self._exit(action, step.at),
             "checkin": lambda: self._check_in(action, step.at),
             "checkout": lambda: self._check_out(action, step.at),
+            "wifi": lambda: self._wifi(action, step.at),
+            "wifi_stop": lambda: self._wifi_stop(action, step.at),
+            "offline": lambda: self._go_offline(step.at, offline=action),
             "put": lambda: self._arrive(arrival, step.at),
             "delete": lambda: self._delete(step, step.at),
             "restart": self._restart,
@@ -117,12 +135,18 @@ class World:
         if door is None or location is None:
             raise LookupError(f'there is no door "{tap.door}"')
         request = Request(at=at, location=location, channel=Channel.DOOR, door=door)
+        credential = self._shown(tap)
+        if credential is None:
+            return {"opens": False, "reason": "unknown_credential"}
+        return _answer(at_reader(books, request, credential))
+
+    def _shown(self, tap: AtDoor) -> Credential | None:
+        """What somebody shows: the credential named, or a good one of the customer named."""
         if tap.credential is not None:
-            credential = books.record_of(cache.CREDENTIAL, tap.credential)
-            if credential is None:
-                return {"opens": False, "reason": "unknown_credential"}
-            return _answer(enter_with(books, request, credential))
-        return self._enter(tap.customer or "", request)
+            return self._books.record_of(cache.CREDENTIAL, tap.credential)
+        if tap.customer is None:
+            return None
+        return Credential(id=tap.customer, customer=tap.customer, kind=CredentialKind.NFC_UID)
 
     def _enter(self, customer_id: str, request: Request) -> dict[str, Any]:
         customer = self._books.customer(customer_id)
@@ -146,6 +170,26 @@ class World:
             raise LookupError(f'there is no location "{at_kiosk.location}"')
         request = Request(at=at, location=location, channel=Channel.KIOSK)
         return self._enter(at_kiosk.customer, request)
+
+    def _wifi(self, at_wifi: AtLocation, at: datetime) -> dict[str, Any]:
+        books = self._books
+        location = books.location(self._place(at_wifi))
+        if location is None:
+            raise LookupError(f'there is no location "{at_wifi.location}"')
+        request = Request(at=at, location=location, channel=Channel.WIFI)
+        answer = self._enter(at_wifi.customer, request)
+        session = books.session_of(at_wifi.customer, location.id)
+        if answer["opens"] and session is not None:
+            facts, view_request = view(books, session, at)
+            ends_at = deadline(session, facts, view_request)
+            answer["session_timeout"] = (ends_at - at) // timedelta(seconds=1)
+        return answer
+
+    def _wifi_stop(self, at_wifi: AtLocation, at: datetime) -> None:
+        wifi_stopped(self._books, at_wifi.customer, self._place(at_wifi), at)
+
+    def _go_offline(self, at: datetime, *, offline: bool) -> None:
+        self._books.reached_at = at if offline else None
 
     def _check_out(self, at_kiosk: AtLocation, at: datetime) -> dict[str, Any]:
         place = self._place(at_kiosk)
@@ -199,28 +243,46 @@ class World:
         balance = Balance(pass_=record.id, remaining=left, counted=counted)
         cache.put(self._store.cache, cache.BALANCE, balance)
 
-    def _closed(self) -> Iterator[dict[str, Any]]:
-        """The sessions that closed since the step before, by instant, then customer."""
+    def _since(self) -> dict[str, Any]:
+        """What the ledger says happened since the step before, by instant, then customer."""
         entries = list(ledger.entries(self._store.ledger))
-        closed = [h for h in map(happening_of, entries[self._seen :]) if isinstance(h, Closed)]
+        fresh = [(happening_of(entry), entry.at) for entry in entries[self._seen :]]
         self._seen = len(entries)
-        for h in sorted(closed, key=lambda h: (h.at, h.customer)):
-            yield {"customer": h.customer, "reason": h.reason, "at": h.at, "minutes": h.minutes}
+        closed = [h for h, _ in fresh if isinstance(h, Closed)]
+        charged = [(h, at) for h, at in fresh if isinstance(h, Charged)]
+        gone = [(h, at) for h, at in fresh if isinstance(h, WifiDisconnected)]
+        return {
+            "closed": [
+                {"customer": h.customer, "reason": h.reason, "at": h.at, "minutes": h.minutes}
+                for h in sorted(closed, key=lambda h: (h.at, h.customer))
+            ],
+            "charged": [
+                {"customer": h.customer, "offer": h.offer, "amount": h.amount}
+                for h, _ in sorted(charged, key=lambda pair: (pair[1], pair[0].customer))
+            ],
+            "wifi_disconnected": [
+                h.customer for h, _ in sorted(gone, key=lambda pair: (pair[1], pair[0].customer))
+            ],
+        }
 
 
-def _answer(outcome: Outcome) -> dict[str, Any]:
+def _answer(outcome: Outcome | None) -> dict[str, Any]:
+    if outcome is None:
+        return {"opens": True}
     decision = outcome.decision
     answer: dict[str, Any] = {"opens": decision.opens, "reason": decision.reason}
-    if decision.pass_ is not None:
-        answer["pass"] = decision.pass_
-    if decision.retry_at is not None:
-        answer["retry_at"] = decision.retry_at
-    return answer
+    named = {
+        "because": decision.because,
+        "pass": decision.pass_,
+        "offer": decision.offer,
+        "retry_at": decision.retry_at,
+    }
+    return answer | {name: value for name, value in named.items() if value is not None}
 
 
 def _differences(number: int, step: Step, result: dict[str, Any]) -> Iterator[Difference]:
     expected = step.expect
-    for name in ("opens", "reason", "pass", "retry_at", "sessions"):
+    for name in PLAIN:
         want = getattr(expected, "pass_" if name == "pass" else name)
         if want is not UNSET and result.get(name) != want:
             yield Difference(number, name, want, result.get(name))
@@ -229,12 +291,14 @@ def _differences(number: int, step: Step, result: dict[str, Any]) -> Iterator[Di
             if result["remaining"].get(pass_id) != left:
                 got = result["remaining"].get(pass_id)
                 yield Difference(number, f"remaining.{pass_id}", left, got)
-    if expected.closed is not UNSET and not _closed_as(expected.closed, result["closed"]):
+    if expected.closed is not UNSET and not _like(expected.closed, result["closed"]):
         yield Difference(number, "closed", expected.closed, result["closed"])
+    if expected.charged is not UNSET and not _like(expected.charged, result["charged"]):
+        yield Difference(number, "charged", expected.charged, result["charged"])
 
 
-def _closed_as(expected: list[ClosedVisit], got: list[dict[str, Any]]) -> bool:
-    """Whether as many sessions closed as expected, each as far as it is described."""
+def _like(expected: Sequence[Struct], got: list[dict[str, Any]]) -> bool:
+    """Whether as many things happened as expected, each as far as it is described."""
     wanted = [msgspec.to_builtins(visit, builtin_types=(datetime,)) for visit in expected]
     return len(wanted) == len(got) and all(
         all(visit[name] == want[name] for name in want)

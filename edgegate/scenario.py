@@ -63,16 +63,29 @@ class ClosedVisit(Struct, frozen=True, kw_only=True):
     minutes: int | UnsetType = UNSET
 
 
+class Charge(Struct, frozen=True, kw_only=True):
+    """What pay-as-you-go cost since the step before, in minor units."""
+
+    customer: str | UnsetType = UNSET
+    offer: str | UnsetType = UNSET
+    amount: int | UnsetType = UNSET
+
+
 class Expect(Struct, frozen=True, kw_only=True):
     """What must come of a step; what is not named is not checked."""
 
     opens: bool | UnsetType = UNSET
     reason: Reason | UnsetType = UNSET
+    because: Reason | UnsetType = UNSET
     pass_: str | UnsetType = field(name="pass", default=UNSET)
+    offer: str | UnsetType = UNSET
     retry_at: Instant | UnsetType = UNSET
     remaining: dict[str, int] | UnsetType = UNSET
     sessions: list[str] | UnsetType = UNSET
     closed: list[ClosedVisit] | UnsetType = UNSET
+    charged: list[Charge] | UnsetType = UNSET
+    session_timeout: int | UnsetType = UNSET
+    wifi_disconnected: list[str] | UnsetType = UNSET
 
 
 class Step(Struct, frozen=True, kw_only=True):
@@ -83,10 +96,13 @@ class Step(Struct, frozen=True, kw_only=True):
     exit: AtDoor | None = None
     checkin: AtLocation | None = None
     checkout: AtLocation | None = None
+    wifi: AtLocation | None = None
+    wifi_stop: AtLocation | None = None
     put: Put | None = None
     delete: Delete | None = None
     restart: Annotated[str, Meta(pattern=r"^crash\Z")] | None = None
     down: bool | None = None
+    offline: bool | None = None
     expect: Expect = Expect()
 
     def __post_init__(self) -> None:
@@ -158,11 +174,31 @@ def read(path: Path) -> Scenario:
     )
 
 
+class Preset(Struct, frozen=True):
+    """What a space that knows one of the five products gets with one line (PASSES §10)."""
+
+    location: dict[str, Any] = {}
+    door: dict[str, Any] = {}
+
+
+def preset_named(name: str | None, where: Where, faults: list[Fault]) -> Preset:
+    """The preset of that name; none is neutral."""
+    if name is None:
+        return Preset()
+    known = [p.name.removesuffix(".toml") for p in PRESETS.iterdir() if p.name.endswith(".toml")]
+    if name not in known:
+        faults.append(where.fault(f'"{name}" is no preset', did_you_mean(name, known)))
+        return Preset()
+    document = tomllib.loads((PRESETS / f"{name}.toml").read_text())
+    return Preset(location=document.get("location", {}), door=document.get("door", {}))
+
+
 class RecordReader:
     """Reads the records of one scenario, filling in what its preset and its one location say."""
 
     def __init__(self, preset: str | None, where: Where, faults: list[Fault]) -> None:
-        self._preset = _preset(preset, where.at("preset"), faults)
+        self._preset = preset_named(preset, where.at("preset"), faults)
+        self._presets: dict[str, Preset] = {}
         self._where = where
         self._faults = faults
         self._locations: list[str] = []
@@ -189,12 +225,25 @@ class RecordReader:
             self._locations.append(record.id)
         return record
 
+    def _preset_named(self, name: str) -> Preset:
+        return preset_named(name, self._where.at("preset"), self._faults)
+
     def _fill(self, kind: str, row: dict[str, Any]) -> None:
         only = self._locations[0] if len(self._locations) == 1 else None
         match kind:
             case "location":
-                row.update({k: v for k, v in self._preset.items() if k not in row})
-            case "door" if only is not None:
+                own = row.get("preset")
+                preset = self._preset_named(own) if isinstance(own, str) else self._preset
+                row.update({k: v for k, v in preset.location.items() if k not in row})
+                self._presets[str(row.get("id"))] = preset
+            case "door":
+                if only is not None:
+                    row.setdefault("location", only)
+                preset = self._presets.get(str(row.get("location")), self._preset)
+                row.update({k: v for k, v in preset.door.items() if k not in row})
+            case "resource" | "offer" if only is not None:
+                row.setdefault("home" if kind == "offer" else "location", only)
+            case "reservation" if only is not None and not {"resource", "pass"} & row.keys():
                 row.setdefault("location", only)
             case "pass":
                 if only is not None:
@@ -238,15 +287,3 @@ def _arrival(kind: str, body: object, reader: RecordReader, where: Where) -> Arr
     remaining = reader.remaining.get(record.id) if brings else None
     reader.remaining = at_start
     return Arrival(KINDS[kind], record, remaining)
-
-
-def _preset(name: str | None, where: Where, faults: list[Fault]) -> dict[str, Any]:
-    if name is None:
-        return {}
-    known = [p.name.removesuffix(".toml") for p in PRESETS.iterdir() if p.name.endswith(".toml")]
-    if name not in known:
-        faults.append(where.fault(f'"{name}" is no preset', did_you_mean(name, known)))
-        return {}
-    document = tomllib.loads((PRESETS / f"{name}.toml").read_text())
-    location: dict[str, Any] = document["location"]
-    return location

@@ -11,9 +11,7 @@ from edgegate.ports import ClockTrust
 from edgegate.store.books import Books
 from edgegate.store.ledger import Stamp
 from edgegate.store.ledger_file import open_in_memory
-
-_TABLES = ("session", "coverage", "debit")
-"""What a decision reads of the ledger; its entries stay where they are."""
+from edgegate.store.projection import TABLES
 
 _STAMP = Stamp(source="edgegate/explain", clock=ClockTrust.UNTRUSTED, boot_id="", monotonic_s=0.0)
 
@@ -37,10 +35,12 @@ def foreseen(books: Books, at: datetime) -> Iterator[Books]:
         yield books
         return
     with closing(open_in_memory(at.timestamp())) as ledger:
-        for table in _TABLES:
+        for table in TABLES:
             _copy(files_of(books).ledger, ledger, table)
         ahead = Books(_Copy(ledger, files_of(books).cache), lambda: _STAMP)
         ahead.lockdown = books.lockdown
+        ahead.reached_at = books.reached_at
+        ahead.clock_trusted = books.clock_trusted
         settle(ahead, at)
         yield ahead
 

@@ -21,18 +21,13 @@ from edgegate.explain.model import (
 from edgegate.explain.visit import end_of
 from edgegate.explain.why import Scene, why
 from edgegate.passes import chain, coverage
-from edgegate.passes.decide import Decision, decide
+from edgegate.passes.decide import decide
 from edgegate.passes.facts import Request, runs
-from edgegate.passes.model import (
-    Channel,
-    Customer,
-    Direction,
-    Location,
-    Pass,
-    PassState,
-)
+from edgegate.passes.model import Channel, Customer, Direction, Location, Pass, PassState
 from edgegate.passes.order import in_order
+from edgegate.passes.payment import Decision, payment_by
 from edgegate.passes.reasons import Reason
+from edgegate.passes.state import Coverage, Segment
 from edgegate.sentences import member, staff
 from edgegate.sentences.english import ENGLISH
 from edgegate.sentences.walltime import WallClock
@@ -210,7 +205,7 @@ class _Teller:
         )
 
     def _cost(self, p: Pass, request: Request) -> CostView:
-        spending = coverage.spending(p, request, self._facts)
+        spending = payment_by([p], request, self._facts).spending
         running = [c for c in coverage.covering(self._facts, request) if c.pass_ == p.id]
         if running:
             return CostView(amount=0, until=running[0].until)
@@ -233,7 +228,7 @@ class _Teller:
         running = coverage.covering(self._facts, self._request)
         for c in self._facts.coverages:
             yield CoverageView(
-                pass_=self._pass_named(c.pass_),
+                pass_=self._named(c),
                 day=c.day,
                 from_=c.from_,
                 until=c.until,
@@ -249,7 +244,7 @@ class _Teller:
         return VisitView(
             id=session.id,
             opened_at=session.opened_at,
-            pass_=self._pass_named(segment.pass_) if segment is not None else None,
+            pass_=self._named(segment) if segment is not None else None,
             since=segment.from_ if segment is not None else None,
             ends_at=ends_at,
             ends_for=ends_for,
@@ -269,9 +264,12 @@ class _Teller:
         location = self._books.location(location_id)
         return location.name if location is not None and location.name else location_id
 
-    def _pass_named(self, pass_id: str) -> Named:
-        p = self._facts.pass_of(pass_id)
-        return Named(pass_id, p.name if p is not None else "")
+    def _named(self, paying: Coverage | Segment) -> Named:
+        """What pays, by its name: a pass, else an offer or a reservation by its id."""
+        p = self._facts.pass_of(paying.pass_) if paying.pass_ is not None else None
+        reservation = paying.reservation if isinstance(paying, Segment) else None
+        known = paying.pass_ or paying.offer or reservation or ""
+        return Named(known, p.name if p is not None else "")
 
     def _holder(self, holder_id: str) -> Named:
         if holder_id == self._customer.id:

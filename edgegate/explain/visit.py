@@ -4,9 +4,9 @@ from datetime import datetime
 
 from edgegate.deadlines import view
 from edgegate.passes import visits
-from edgegate.passes.decide import still_covers
-from edgegate.passes.model import Session
+from edgegate.passes.payment import still_covers
 from edgegate.passes.reasons import ClosingReason
+from edgegate.passes.state import Session
 from edgegate.store.books import Books
 
 LOOKS_MAX = 100
@@ -18,12 +18,12 @@ def end_of(books: Books, session: Session) -> tuple[datetime, ClosingReason]:
     closing = session.closes_at, session.closes_for
     if session.segment is None:
         return closing
-    facts, request = view(books, session, session.segment.from_)
-    p = facts.pass_of(session.segment.pass_)
+    segment = session.segment
+    facts, request = view(books, session, segment.from_)
     for _ in range(LOOKS_MAX):
         request = request.moved(visits.deadline(session, facts, request))
         if session.closes_at <= request.at:
             break
-        if p is None or not still_covers(p, facts, request):
-            return request.at, visits.ending_reason(p, session, facts, request)
+        if not still_covers(segment, facts, request):
+            return request.at, visits.ending_reason(segment, facts, request)
     return closing

@@ -8,8 +8,10 @@ from msgspec import Struct
 from edgegate.passes import coverage
 from edgegate.passes.facts import Facts, Request, day_of
 from edgegate.passes.localtime import business_day_named
-from edgegate.passes.model import Audience, Channel, Door, Kind, Pass, PassState, Unit
+from edgegate.passes.model import Audience, Channel, Door, Kind, Offer, Pass, PassState, Terms, Unit
+from edgegate.passes.prices import check_in_credits
 from edgegate.passes.reasons import Reason
+from edgegate.passes.state import Scope
 from edgegate.passes.windows import is_open, next_window_start
 
 Check = Callable[[Pass, Request, Facts], Reason | None]
@@ -61,17 +63,29 @@ def date(p: Pass, request: Request, _facts: Facts) -> Reason | None:
 
 
 def location(p: Pass, request: Request, facts: Facts) -> Reason | None:
-    """F-05: exactly the locations it lists; listing none, its home and all that lies in it.
-
-    A credit pass needs a price, and no location has one yet.
-    """
-    if p.unit is Unit.CREDIT:
+    """F-05: within its locations; a credit pass also needs a price there."""
+    if p.unit is Unit.CREDIT and credit_price(p, request, facts) is None:
         return Reason.OTHER_LOCATION
-    if p.locations:
-        return None if request.location.id in p.locations else Reason.OTHER_LOCATION
-    if p.home is None or p.home in facts.ancestry:
-        return None
-    return Reason.OTHER_LOCATION
+    return None if within(p, request, facts) else Reason.OTHER_LOCATION
+
+
+def within(terms: Terms | Scope, request: Request, facts: Facts) -> bool:
+    """Whether exactly the locations listed, or else home and all that lies in it, are meant."""
+    if terms.locations:
+        return request.location.id in terms.locations
+    return terms.home is None or terms.home in facts.ancestry
+
+
+def credit_price(p: Pass, request: Request, facts: Facts) -> int | None:
+    """What credits cost here: by the hour for a resource's door, else for a check-in (C-07)."""
+    if by_the_hour(p, request):
+        return facts.resource.credit_price_hour if facts.resource is not None else None
+    return check_in_credits(request.location, facts, request.at)
+
+
+def by_the_hour(p: Pass, request: Request) -> bool:
+    """Whether a credit pass would pay for the use of a resource, and not for a check-in."""
+    return request.door is not None and request.door.resource in p.resources
 
 
 def audience(p: Pass, request: Request, facts: Facts) -> Reason | None:
@@ -81,7 +95,7 @@ def audience(p: Pass, request: Request, facts: Facts) -> Reason | None:
     return Reason.OTHER_AUDIENCE
 
 
-def serves(p: Pass, facts: Facts, at: datetime) -> bool:
+def serves(p: Terms, facts: Facts, at: datetime) -> bool:
     """Whether the customer belongs to the pass's audience at the instant."""
     match p.audience:
         case Audience.ALL:
@@ -96,23 +110,30 @@ def serves(p: Pass, facts: Facts, at: datetime) -> bool:
 
 def channel(p: Pass, request: Request, _facts: Facts) -> Reason | None:
     """F-07: this door, or Wi-Fi, is part of the pass; the kiosk always is."""
+    if includes(p, request):
+        return None
+    by_wifi = request.channel is Channel.WIFI
+    return Reason.WIFI_NOT_INCLUDED if by_wifi else Reason.DOOR_NOT_INCLUDED
+
+
+def includes(terms: Terms | Scope, request: Request) -> bool:
+    """Whether the way of a request is part of the terms (F-07)."""
     match request.channel:
         case Channel.KIOSK:
-            return None
+            return True
         case Channel.WIFI:
-            return None if p.wifi else Reason.WIFI_NOT_INCLUDED
+            return terms.wifi
         case Channel.DOOR:
-            included = request.door is not None and admits(p, request.door)
-            return None if included else Reason.DOOR_NOT_INCLUDED
+            return request.door is not None and admits(terms, request.door)
 
 
-def admits(p: Pass, door: Door) -> bool:
-    """Whether a pass includes a door: by its resource, else by a group they share."""
+def admits(terms: Terms | Scope, door: Door) -> bool:
+    """Whether terms include a door: by its resource, else by a group they share."""
     if door.resource is not None:
-        return door.resource in p.resources
-    if p.door_groups:
-        return any(group in p.door_groups for group in door.groups)
-    return not p.resources
+        return door.resource in terms.resources
+    if terms.door_groups:
+        return any(group in terms.door_groups for group in door.groups)
+    return not terms.resources
 
 
 def hours(p: Pass, request: Request, _facts: Facts) -> Reason | None:
@@ -122,14 +143,47 @@ def hours(p: Pass, request: Request, _facts: Facts) -> Reason | None:
 
 def balance(p: Pass, request: Request, facts: Facts) -> Reason | None:
     """F-09: something is left after the minutes that run now, or the request is covered (§4)."""
-    if p.unit is Unit.UNLIMITED:
-        return None
-    if p.unit is Unit.MINUTE:
-        left = timedelta(minutes=facts.remaining[p.id]) - facts.running_time(p, request.at)
-        return None if left > timedelta(0) else Reason.USED_UP
-    if facts.remaining[p.id] > 0 or coverage.costs_nothing(p, request, facts):
-        return None
-    return Reason.USED_UP
+    match p.unit:
+        case Unit.UNLIMITED:
+            enough = True
+        case Unit.MINUTE:
+            left = timedelta(minutes=facts.remaining[p.id])
+            enough = left > facts.running_time(p, request.at)
+        case Unit.CREDIT:
+            enough = facts.remaining[p.id] > 0 and _credits_suffice(p, request, facts)
+        case Unit.USE:
+            enough = facts.remaining[p.id] > 0 or coverage.costs_nothing(p, request, facts)
+    return None if enough else Reason.USED_UP
+
+
+def _credits_suffice(p: Pass, request: Request, facts: Facts) -> bool:
+    """Whether the lots that could pay together have the price (C-07); by the hour any rest will."""
+    price = 1 if by_the_hour(p, request) else credit_price(p, request, facts) or 0
+    lots = lots_for(request, facts)
+    return sum(facts.remaining[lot.id] for lot in lots) >= price
+
+
+def lots_for(request: Request, facts: Facts) -> list[Pass]:
+    """The credit passes that may pay a part of this request's price, in no order."""
+    return [
+        p
+        for p in facts.passes
+        if p.unit is Unit.CREDIT and facts.remaining[p.id] > 0 and holds(p, request, facts)
+    ]
+
+
+def offered(offer: Offer, request: Request, facts: Facts) -> bool:
+    """Whether an offer is for this request: F-05 to F-08, as for a pass (O-04)."""
+    return serves(offer, facts, request.at) and goes_on(offer, request, facts)
+
+
+def goes_on(offer: Offer, request: Request, facts: Facts) -> bool:
+    """Whether what was sold still counts: the kind of customer is that of the sale (O-04)."""
+    return (
+        within(offer, request, facts)
+        and includes(offer, request)
+        and is_open(offer, request.location, request.at)
+    )
 
 
 TERMS: tuple[tuple[str, Check], ...] = (

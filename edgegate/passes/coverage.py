@@ -1,27 +1,43 @@
 """What a use buys (§4): coverage, and what it costs to be covered now."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from msgspec import Struct
 
 from edgegate.passes.facts import Facts, Request, day_of
-from edgegate.passes.model import Coverage, MinuteTerms, Pass, Per, Unit
+from edgegate.passes.model import Pass, Per, Unit
+from edgegate.passes.state import Coverage, MinuteTerms, Scope
 from edgegate.passes.windows import ALWAYS, current_window
 
 
-class Spending(Struct, frozen=True, kw_only=True):
-    """What an entry on a pass takes from it, and the coverage that it buys.
+class Take(Struct, frozen=True):
+    """So much of one pass: uses, or hundredths of a credit."""
 
-    `amount` is 0 for minutes and unlimited passes, and for a business day that is already recorded
-    (C-02). `until` is None where the coverage is the session itself (C-05), or where there is none.
+    pass_: str
+    amount: int
+
+
+class Spending(Struct, frozen=True, kw_only=True):
+    """What an entry takes from passes, and the coverage that it buys.
+
+    `takes` is empty for minutes and unlimited passes; a business day that is already recorded takes
+    0 (C-02), credits may take from several lots (C-07). `until` is None where the coverage is the
+    session itself (C-05), or where there is none.
     """
 
-    amount: int
-    covers: bool
+    takes: tuple[Take, ...] = ()
+    covers: bool = False
     until: datetime | None = None
+    scope: Scope | None = None
+
+    @property
+    def amount(self) -> int:
+        """What it takes in all."""
+        return sum(take.amount for take in self.takes)
 
 
-NOTHING = Spending(amount=0, covers=False)
+NOTHING = Spending()
 
 
 def covering(facts: Facts, request: Request) -> list[Coverage]:
@@ -52,23 +68,47 @@ def _day_recorded(p: Pass, request: Request, facts: Facts) -> bool:
 
 
 def spending(p: Pass, request: Request, facts: Facts) -> Spending:
-    """What an entry on a pass costs now, and until when it covers (C-02 to C-08)."""
-    if p.unit is not Unit.USE:
-        return NOTHING
+    """What an entry on a pass that is counted in uses costs now, and until when it covers."""
     day = day_of(request.location, request.at)
+    amount = 1
+    until: datetime | None = None
     match p.per:
         case Per.DAY:
             amount = 0 if _day_recorded(p, request, facts) else 1
-            return Spending(amount=amount, covers=True, until=day.ends)
+            until = day.ends
         case Per.SLOT:
             window = current_window(p, request.location, request.at)
             until = day.ends if window is None or window is ALWAYS else window.ends
-            return Spending(amount=1, covers=True, until=until)
         case Per.WINDOW:
-            length = timedelta(minutes=p.window_minutes or 0)
-            return Spending(amount=1, covers=True, until=request.at + length)
+            until = request.at + timedelta(minutes=p.window_minutes or 0)
         case Per.VISIT:
-            return Spending(amount=1, covers=True)
+            until = None
+    return Spending(takes=(Take(p.id, amount),), covers=True, until=until)
+
+
+def credit_spending(lots: Sequence[Pass], price: int, request: Request, facts: Facts) -> Spending:
+    """What a check-in for credits takes from its lots, in their order (C-07).
+
+    It covers until the next cutoff whatever becomes of the lots; where and by which way stays
+    what it was for the first of them.
+    """
+    takes: list[Take] = []
+    due = price
+    for lot in lots:
+        part = min(due, facts.remaining[lot.id])
+        due -= part
+        if part or not takes:
+            takes.append(Take(lot.id, part))
+    first = lots[0]
+    scope = Scope(
+        home=first.home,
+        locations=first.locations,
+        door_groups=first.door_groups,
+        wifi=first.wifi,
+        resources=first.resources,
+    )
+    until = day_of(request.location, request.at).ends
+    return Spending(takes=tuple(takes), covers=True, until=until, scope=scope)
 
 
 def minutes_due(terms: MinuteTerms, used: timedelta, remaining: int | None) -> int:

@@ -1,61 +1,39 @@
-"""The decision: may this request pass, which pass pays, and if not, why and when it would work."""
+"""The second decision: may this door open, asked in the order of F-13 (§8)."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from msgspec import Struct
+from msgspec.structs import replace
 
-from edgegate.passes import chain, coverage
-from edgegate.passes.coverage import Spending, costs_nothing, spending
-from edgegate.passes.facts import Facts, Request
+from edgegate.passes.facts import Facts, Request, day_of
 from edgegate.passes.model import (
+    AntiPassback,
+    Channel,
     Credential,
     CredentialStatus,
     CustomerStatus,
     Door,
     DoorPolicy,
     Kind,
+    LeaseRule,
     Location,
-    MinuteTerms,
-    Pass,
-    Segment,
-    Unit,
+    OnNoPass,
 )
-from edgegate.passes.order import in_order, sort_key
+from edgegate.passes.payment import (
+    Decision,
+    admit,
+    by_passes,
+    by_payment,
+    by_reservation,
+    furthest,
+    next_booking,
+    paid_already,
+    refuse,
+)
 from edgegate.passes.reasons import Reason
+from edgegate.passes.windows import hours_contain
 
-
-class Payment(Struct, frozen=True, kw_only=True):
-    """What a visit goes on with: a pass, what it costs now, and until when its coverage lasts."""
-
-    spending: Spending
-    segment: Segment
-    """The stretch that begins with it; its `until` is that of a coverage spent now or earlier."""
-
-
-class Decision(Struct, frozen=True, kw_only=True):
-    """What came of a request.
-
-    `payment` is set where the visit begins or goes over to another pass; a request that the open
-    session's own pass allows changes nothing and has none. `stopped_pass` is the pass that a
-    refusal speaks of (F-10), `retry_at` when that would work (F-14).
-    """
-
-    opens: bool
-    reason: Reason
-    pass_: str | None = None
-    payment: Payment | None = None
-    stopped_pass: str | None = None
-    retry_at: datetime | None = None
-
-
-def refuse(reason: Reason) -> Decision:
-    """A refusal that speaks of no pass."""
-    return Decision(opens=False, reason=reason)
-
-
-def admit(reason: Reason) -> Decision:
-    """A grant that spends nothing and opens no session."""
-    return Decision(opens=True, reason=reason)
+SEEN_LATELY = timedelta(days=30)
+"""How long somebody counts as known to a door whose lease has run out (D-08)."""
 
 
 def credential_fault(credential: Credential, at: datetime) -> Reason | None:
@@ -85,15 +63,58 @@ def decide(facts: Facts, request: Request) -> Decision:
         return refuse(fault)
     if facts.customer.staff:
         return admit(Reason.STAFF)
-    if facts.lockdown and request.door is not None:
+    if request.door is None or request.channel is not Channel.DOOR:
+        return _if_room(by_passes(facts, request), facts, request)
+    return _at_door(request.door, facts, request)
+
+
+def _at_door(door: Door, facts: Facts, request: Request) -> Decision:
+    if facts.lockdown:
         return refuse(Reason.LOCKDOWN)
-    if request.door is not None and request.door.policy is not DoorPolicy.PASS:
-        return _by_policy(request.door, request, facts)
-    return by_passes(facts, request)
+    if door.policy is DoorPolicy.STAFF:
+        return refuse(Reason.STAFF_ONLY)
+    lease = lease_fault(door, facts.cache_age, clock_trusted=facts.clock_trusted)
+    if lease is not None and not _lease_admits(door, facts, request):
+        return refuse(lease)
+    passback = _is_passback(door, facts)
+    if passback and door.anti_passback is AntiPassback.HARD:
+        return refuse(Reason.ANTI_PASSBACK, day_of(request.location, request.at).ends)
+    answer = _by_policy(door, facts, request)
+    if not answer.opens:
+        return _if_room(_in_spite(door, answer, facts, request, lease), facts, request)
+    if passback:
+        answer = replace(answer, reason=Reason.FLAGGED, because=Reason.ANTI_PASSBACK)
+    return _if_room(answer, facts, request)
 
 
-def _by_policy(door: Door, request: Request, facts: Facts) -> Decision:
-    """The answer of a door that asks for no pass (D-01)."""
+def lease_fault(door: Door, cache_age: timedelta, *, clock_trusted: bool) -> Reason | None:
+    """Why nobody can say how passes stand: cache or clock is not to be believed (D-08, D-09)."""
+    if not clock_trusted:
+        return Reason.CLOCK_UNTRUSTED
+    expired = cache_age > timedelta(hours=door.lease_hours)
+    return Reason.LEASE_EXPIRED if expired else None
+
+
+def _lease_admits(door: Door, facts: Facts, request: Request) -> bool:
+    """Whether somebody may ask at all while the lease has run out (D-08)."""
+    match door.lease_rule:
+        case LeaseRule.DENY_ALL:
+            return False
+        case LeaseRule.DENY_NEW:
+            return facts.seen_at is not None and request.at - facts.seen_at <= SEEN_LATELY
+        case LeaseRule.ALLOW_KNOWN | LeaseRule.ALLOW_ALL:
+            return True
+
+
+def _is_passback(door: Door, facts: Facts) -> bool:
+    """D-04: a tap at a door while a session that already has a door entry is open."""
+    if door.anti_passback is AntiPassback.OFF:
+        return False
+    return facts.session is not None and facts.session.door_entry
+
+
+def _by_policy(door: Door, facts: Facts, request: Request) -> Decision:
+    """The answer of the door's own policy (D-01)."""
     match door.policy:
         case DoorPolicy.FREE:
             return admit(Reason.FREE)
@@ -104,100 +125,53 @@ def _by_policy(door: Door, request: Request, facts: Facts) -> Decision:
             return refuse(Reason.STAFF_ONLY)
         case DoorPolicy.PASS:
             return by_passes(facts, request)
+        case DoorPolicy.CHECK_IN_FIRST:
+            return _checked_in(facts, request)
+        case DoorPolicy.BOOKING:
+            return _booked(facts, request)
 
 
-def by_passes(facts: Facts, request: Request) -> Decision:
-    """The chain's answer: what is already paid for, then the pass that pays, then the refusal."""
-    return (
-        _by_open_session(facts, request)
-        or _by_coverage(facts, request)
-        or _by_payment(facts, request)
-        or _furthest(facts, request)
-    )
+def _checked_in(facts: Facts, request: Request) -> Decision:
+    """A door that spends nothing: a coverage, an open session or a reservation opens it.
 
-
-def hand_over(facts: Facts, request: Request) -> Decision | None:
-    """What the visit goes on with when its segment's pass has come to its end (S-04).
-
-    No use is spent of a pass that already covered this session; None: nothing takes over.
+    On its date a dated pass opens it like a reservation, and the first entry spends it (C-12).
     """
-    session = facts.session
-    spent = session.paid_by if session is not None else ()
-    fresh = [p for p in facts.passes if p.id not in spent or _free(p, request, facts)]
-    return _by_coverage(facts, request) or _by_payment(facts, request, fresh)
+    dated = [p for p in facts.passes if p.on_date is not None]
+    answer = paid_already(facts, request) or by_payment(facts, request, dated)
+    if answer is not None:
+        return answer
+    at_kiosk = Request(at=request.at, location=request.location, channel=Channel.KIOSK)
+    if _if_room(by_passes(facts, at_kiosk), facts, request).opens:
+        return refuse(Reason.CHECK_IN_FIRST)
+    return furthest(facts, request)
 
 
-def _free(p: Pass, request: Request, facts: Facts) -> bool:
-    return p.unit is not Unit.USE or costs_nothing(p, request, facts)
+def _booked(facts: Facts, request: Request) -> Decision:
+    """A resource's door: for its reservation, or for a walk-up while it is free (C-13)."""
+    answer = (
+        paid_already(facts, request) or by_reservation(facts, request) or by_payment(facts, request)
+    )
+    return answer or refuse(Reason.NOT_BOOKED, next_booking(facts, request))
 
 
-def still_covers(p: Pass, facts: Facts, request: Request) -> bool:
-    """Whether a segment's pass goes on at this instant: it survives, and what it rides on lasts."""
-    if not chain.holds(p, request, facts):
-        return False
-    if p.unit is Unit.USE:
-        return any(c.pass_ == p.id for c in coverage.covering(facts, request))
-    return chain.balance(p, request, facts) is None
+def _in_spite(
+    door: Door, refusal: Decision, facts: Facts, request: Request, lease: Reason | None
+) -> Decision:
+    """What opens a door that its policy and the chain have refused: D-03, D-08, D-02."""
+    begun = facts.day_begun or not door.schedule_after_first_entry
+    if door.schedule and begun and hours_contain(door.schedule, request.location, request.at):
+        return admit(Reason.SCHEDULE)
+    if lease is not None and door.lease_rule in (LeaseRule.ALLOW_KNOWN, LeaseRule.ALLOW_ALL):
+        return admit(Reason.LEASE)
+    if door.on_no_pass is OnNoPass.OPEN_AND_FLAG:
+        return Decision(opens=True, reason=Reason.FLAGGED, because=refusal.reason)
+    return refusal
 
 
-def _by_open_session(facts: Facts, request: Request) -> Decision | None:
-    """O-01: the open session's own pass, where it allows this request (C-08)."""
-    if facts.session is None or facts.session.segment is None:
-        return None
-    p = facts.pass_of(facts.session.segment.pass_)
-    if p is None or not still_covers(p, facts, request):
-        return None
-    return Decision(opens=True, reason=Reason.COVERED, pass_=p.id)
-
-
-def _by_coverage(facts: Facts, request: Request) -> Decision | None:
-    """O-01: a coverage that runs, whose pass still allows this request (C-01, C-11)."""
-    paid = [
-        (p, c)
-        for c in coverage.covering(facts, request)
-        if (p := facts.pass_of(c.pass_)) is not None and chain.holds(p, request, facts)
-    ]
-    if not paid:
-        return None
-    p, c = min(paid, key=lambda pair: sort_key(pair[0], facts, request.location))
-    payment = _payment(p, request, coverage.NOTHING, c.until)
-    return Decision(opens=True, reason=Reason.COVERED, pass_=p.id, payment=payment)
-
-
-def _by_payment(
-    facts: Facts, request: Request, among: list[Pass] | None = None
-) -> Decision | None:
-    """O-02: of the passes that survive the whole chain, the first in order pays."""
-    candidates = facts.passes if among is None else among
-    surviving = [p for p in candidates if chain.stopped(p, request, facts) is None]
-    if not surviving:
-        return None
-    p = min(surviving, key=lambda p: sort_key(p, facts, request.location))
-    cost = spending(p, request, facts)
-    reason = Reason.UNLIMITED if p.unit is Unit.UNLIMITED else Reason.PASS
-    payment = _payment(p, request, cost, cost.until)
-    return Decision(opens=True, reason=reason, pass_=p.id, payment=payment)
-
-
-def _payment(p: Pass, request: Request, cost: Spending, until: datetime | None) -> Payment:
-    counts = None
-    if p.unit is Unit.MINUTE:
-        counts = MinuteTerms(
-            increment_minutes=p.increment_minutes, minimum_minutes=p.minimum_minutes
-        )
-    segment = Segment(from_=request.at, pass_=p.id, until=until, counts=counts)
-    return Payment(spending=cost, segment=segment)
-
-
-def _furthest(facts: Facts, request: Request) -> Decision:
-    """F-10: refused for the reason of the pass that got furthest along the chain."""
-    best: tuple[int, Pass, Reason] | None = None
-    for p in in_order(facts.passes, facts, request.location):
-        stop = chain.stopped(p, request, facts)
-        if stop is not None and (best is None or stop.place > best[0]):
-            best = (stop.place, p, stop.reason)
-    if best is None:
-        return refuse(Reason.NO_PASS)
-    _, p, reason = best
-    later = chain.retry_at(p, request, facts)
-    return Decision(opens=False, reason=reason, stopped_pass=p.id, retry_at=later)
+def _if_room(answer: Decision, facts: Facts, request: Request) -> Decision:
+    """D-05: a new session above the location's capacity is refused."""
+    capacity = request.location.capacity
+    new = answer.opens and answer.opens_session and facts.session is None
+    if new and capacity is not None and facts.inside >= capacity:
+        return refuse(Reason.LOCATION_FULL)
+    return answer

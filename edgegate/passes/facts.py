@@ -9,14 +9,16 @@ from edgegate.passes.localtime import BusinessDay, business_day
 from edgegate.passes.model import (
     Channel,
     Contract,
-    Coverage,
     Customer,
     Door,
     Kind,
     Location,
+    Offer,
     Pass,
-    Session,
+    Reservation,
+    Resource,
 )
+from edgegate.passes.state import Coverage, Session
 
 ZERO = timedelta(0)
 
@@ -34,6 +36,13 @@ class Request(Struct, frozen=True, kw_only=True):
         return Request(at=at, location=self.location, channel=self.channel, door=self.door)
 
 
+class Span(Struct, frozen=True):
+    """A stretch of time, its first instant included, its last not."""
+
+    from_: datetime
+    until: datetime
+
+
 class Running(Struct, frozen=True, kw_only=True):
     """An open segment on a minute pass, whoever's it is."""
 
@@ -41,6 +50,8 @@ class Running(Struct, frozen=True, kw_only=True):
     customer: str
     pass_: str
     from_: datetime
+    booked: tuple[Span, ...] = ()
+    """The customer's own reservations meanwhile, where such time is not counted (S-07)."""
 
 
 class Facts(Struct, frozen=True, kw_only=True):
@@ -62,6 +73,25 @@ class Facts(Struct, frozen=True, kw_only=True):
     session: Session | None = None
     running: tuple[Running, ...] = ()
     lockdown: bool = False
+    reservations: tuple[Reservation, ...] = ()
+    """The customer's own that are not cancelled and not long over, as far as they got here."""
+    taken: tuple[Reservation, ...] = ()
+    """Other people's reservations of the door's resource that are not over, by their beginning."""
+    resource: Resource | None = None
+    """The door's."""
+    offers: tuple[Offer, ...] = ()
+    charged_offline: int | None = None
+    """What was charged to the customer since the cloud was last reached, in minor units (O-05);
+    None while it is in reach."""
+    inside: int = 0
+    """Open sessions at the location (D-05)."""
+    day_begun: bool = False
+    """Whether anybody was let in at the location this business day (D-03)."""
+    cache_age: timedelta = ZERO
+    """How long ago the cloud was last reached (D-08)."""
+    seen_at: datetime | None = None
+    """When the customer was last let in here."""
+    clock_trusted: bool = True
 
     def pass_of(self, pass_id: str) -> Pass | None:
         """The pass of that id, if the customer has it."""
@@ -84,15 +114,31 @@ class Facts(Struct, frozen=True, kw_only=True):
 
         One customer's time at several locations counts once, several customers' time adds up.
         """
-        return sum((at - started for started in self.runners(p).values()), ZERO)
+        return sum((counted(r.from_, at, r.booked) for r in self.runners(p).values()), ZERO)
 
-    def runners(self, p: Pass) -> dict[str, datetime]:
-        """Who uses up a minute pass now, each since the earliest of the open segments on it."""
-        since: dict[str, datetime] = {}
+    def runners(self, p: Pass) -> dict[str, Running]:
+        """Who uses up a pass by time now, each by the earliest of their open segments on it."""
+        first: dict[str, Running] = {}
         for r in self.running:
-            if r.pass_ == p.id and (r.customer not in since or r.from_ < since[r.customer]):
-                since[r.customer] = r.from_
-        return since
+            if r.pass_ == p.id and (r.customer not in first or r.from_ < first[r.customer].from_):
+                first[r.customer] = r
+        return first
+
+    def plans(self, at: datetime) -> frozenset[str]:
+        """The plans that the customer is on at the instant."""
+        return frozenset(c.plan for c in self.active_contracts(at))
+
+
+def counted(from_: datetime, until: datetime, booked: tuple[Span, ...]) -> timedelta:
+    """Real elapsed time (T-06) less what lies in reservations that do not count (S-07)."""
+    total = max(ZERO, until - from_)
+    reached = from_
+    for span in sorted(booked, key=lambda b: b.from_):
+        begins, ends = max(reached, span.from_), min(until, span.until)
+        if begins < ends:
+            total -= ends - begins
+            reached = ends
+    return total
 
 
 def runs(contract: Contract, at: datetime) -> bool:

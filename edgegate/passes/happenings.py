@@ -8,22 +8,32 @@ from datetime import date, datetime
 
 from msgspec import Struct, field
 
-from edgegate.passes.model import Channel, Segment, Session
+from edgegate.passes.model import Channel
 from edgegate.passes.reasons import ClosingReason, Reason
+from edgegate.passes.state import MinuteTerms, Sale, Scope, Segment, Session, Tab
 
 
 class Granted(Struct, frozen=True, kw_only=True):
-    """Somebody may enter; `session` is the visit that the entry belongs to, if it has one."""
+    """Somebody may enter; `session` is the visit that the entry belongs to, if it has one.
+
+    `customer` is None for an unknown credential that the offline rule lets in (D-08).
+    """
 
     location: str
     channel: Channel
-    customer: str
+    customer: str | None
     reason: Reason
+    day: date
+    """The business day that the entry belongs to, fixed now (T-07)."""
+    because: Reason | None = None
     door: str | None = None
     resource: str | None = None
     credential: str | None = None
     pass_: str | None = field(name="pass", default=None)
+    offer: str | None = None
+    reservation: str | None = None
     session: str | None = None
+    lookup: str | None = None
 
 
 class Denied(Struct, frozen=True, kw_only=True):
@@ -57,6 +67,69 @@ class Debited(Struct, frozen=True, kw_only=True):
     covers: bool = False
     visit_only: bool = False
     """Whether the coverage lasts as long as the session and no longer (C-05)."""
+    scope: Scope | None = None
+    """Where credits paid: the coverage stays whatever becomes of the lots (C-07)."""
+    counts: MinuteTerms | None = None
+    """Where it was counted by time: the terms it was rounded by."""
+
+
+class Refunded(Struct, frozen=True, kw_only=True):
+    """Something came back to a pass: it was spent after the customer had left (S-06)."""
+
+    pass_: str = field(name="pass")
+    customer: str
+    location: str
+    session: str
+    amount: int
+
+
+class Sold(Struct, frozen=True, kw_only=True):
+    """A pay-as-you-go pass was sold at the door (O-04); `until` is set for a business day."""
+
+    sale: Sale
+    customer: str
+    location: str
+    session: str
+    day: date
+    from_: datetime = field(name="from")
+    until: datetime | None = None
+
+
+class Charged(Struct, frozen=True, kw_only=True):
+    """What a visit costs on an offer, in minor units (P-05); the cloud invoices."""
+
+    offer: str
+    customer: str
+    location: str
+    session: str
+    amount: int
+    currency: str
+    used_s: int
+
+
+class Arrived(Struct, frozen=True, kw_only=True):
+    """Somebody came for whom a reservation was made (C-09)."""
+
+    reservation: str
+    customer: str
+    location: str
+
+
+class WifiStopped(Struct, frozen=True, kw_only=True):
+    """A customer's devices are off the Wi-Fi, as its accounting says (S-06)."""
+
+    session: str
+    customer: str
+    location: str
+    at: datetime
+
+
+class WifiDisconnected(Struct, frozen=True, kw_only=True):
+    """A customer's right to be on the Wi-Fi ended: they are to be disconnected (S-09, S-13)."""
+
+    session: str
+    customer: str
+    location: str
 
 
 class Opened(Struct, frozen=True, kw_only=True):
@@ -70,11 +143,13 @@ class SegmentEnded(Struct, frozen=True, kw_only=True):
 
     session: str
     customer: str
-    pass_: str = field(name="pass")
+    pass_: str | None = field(name="pass", default=None)
     at: datetime
     reason: ClosingReason | None
     """None where another pass took over at an entry (S-12)."""
     minutes: int = 0
+    tab: Tab | None = None
+    """What it ran up on an offer."""
 
 
 class SegmentBegan(Struct, frozen=True, kw_only=True):
@@ -96,4 +171,18 @@ class Closed(Struct, frozen=True, kw_only=True):
     minutes: int = 0
 
 
-Happening = Granted | Denied | Debited | Opened | SegmentEnded | SegmentBegan | Closed
+Happening = (
+    Granted
+    | Denied
+    | Debited
+    | Refunded
+    | Sold
+    | Charged
+    | Arrived
+    | Opened
+    | SegmentEnded
+    | SegmentBegan
+    | Closed
+    | WifiStopped
+    | WifiDisconnected
+)

@@ -11,7 +11,6 @@ from typing import Annotated
 from msgspec import Meta, Struct, field
 
 from edgegate.passes.localtime import is_zone
-from edgegate.passes.reasons import ClosingReason
 
 Instant = Annotated[datetime, Meta(tz=True)]
 """A point in time, always with an offset."""
@@ -134,19 +133,54 @@ class PassState(StrEnum):
 
 
 class Direction(StrEnum):
-    """Which way a door's reader lets people through (D-06)."""
+    """Which way a door's reader lets people through (D-06, D-10)."""
 
     ENTRY = "entry"
     EXIT = "exit"
+    TOGGLE = "toggle"
 
 
 class DoorPolicy(StrEnum):
     """What a door asks for (D-01)."""
 
     PASS = "pass"  # noqa: S105 - the rule's own word
+    CHECK_IN_FIRST = "check_in_first"
+    BOOKING = "booking"
     MEMBERSHIP = "membership"
     STAFF = "staff"
     FREE = "free"
+
+
+class OnNoPass(StrEnum):
+    """What a door does for somebody whom its policy and the chain refuse (D-02)."""
+
+    DENY = "deny"
+    OPEN_AND_FLAG = "open_and_flag"
+
+
+class AntiPassback(StrEnum):
+    """What a second entry without an exit comes to (D-04)."""
+
+    OFF = "off"
+    SOFT = "soft"
+    HARD = "hard"
+
+
+class LeaseRule(StrEnum):
+    """Who may come in while nobody knows how the passes stand now (D-08, D-09)."""
+
+    DENY_NEW = "deny_new"
+    ALLOW_KNOWN = "allow_known"
+    ALLOW_ALL = "allow_all"
+    DENY_ALL = "deny_all"
+
+
+class ReservationState(StrEnum):
+    """How far a reservation got (C-09)."""
+
+    SCHEDULED = "scheduled"
+    ARRIVED = "arrived"
+    CANCELLED = "cancelled"
 
 
 class Channel(StrEnum):
@@ -199,9 +233,22 @@ class Location(Record, frozen=True):
         OrderKey.ID,
     )
     holder_first: Annotated[str, Meta(pattern=r"^(personal|team)\Z")] = "personal"
+    payg: tuple[Kind, ...] = ()
+    payg_offline_ceiling: Count | None = None
+    payg_hand_over: bool = False
     paused_may_enter: bool = False
+    reservation_lead_minutes: Count = 0
     auto_checkout_at: WallTime | None = None
     auto_checkout_after_minutes: Annotated[int, Meta(ge=1)] | None = None
+    wifi_presence: bool = False
+    wifi_idle_minutes: Annotated[int, Meta(ge=1)] = 15
+    exclude_booked_minutes: bool = False
+    credit_price: Count | None = None
+    """What a check-in costs, in hundredths of a credit."""
+    credit_plan_prices: dict[str, Count] = {}
+    capacity: Count | None = None
+    keep_expired_days: Count = 30
+    ledger_keep_days: Count = 90
 
     def __post_init__(self) -> None:
         """Refuse a zone that nobody knows: every decision there would fail."""
@@ -245,17 +292,14 @@ class Credential(Record, frozen=True):
     valid_until: Instant | None = None
 
 
-class Pass(Record, frozen=True):
-    """One issue of a pass type to a customer or team, with its terms as sold: a lot."""
+class Terms(Record, frozen=True):
+    """What a pass and an offer have in common: what it buys, and where, when and for whom."""
 
-    holder: Id
     name: str = ""
     unit: Unit = Unit.USE
     per: Per = Per.DAY
     window_minutes: Annotated[int, Meta(ge=1)] | None = None
     amount: Count = 0
-    priority: Priority = Priority.NORMAL
-    source: Source | None = None
     home: Id | None = None
     locations: tuple[Id, ...] = ()
     audience: Audience = Audience.ALL
@@ -265,12 +309,6 @@ class Pass(Record, frozen=True):
     door_groups: tuple[str, ...] = ()
     wifi: bool = False
     resources: tuple[Id, ...] = ()
-    valid_from: Instant | None = None
-    expires_at: Instant | None = None
-    contract: Id | None = None
-    on_date: date | None = None
-    state: PassState = PassState.ACTIVE
-    payment_hold: bool = False
     increment_minutes: Annotated[int, Meta(ge=1)] = 1
     minimum_minutes: Count = 0
 
@@ -278,6 +316,59 @@ class Pass(Record, frozen=True):
         """Refuse terms that say nothing definite."""
         if self.per is Per.WINDOW and self.window_minutes is None:
             raise ValueError('per = "window" needs window_minutes')
+
+
+class Pass(Terms, frozen=True, kw_only=True):
+    """One issue of a pass type to a customer or team, with its terms as sold: a lot."""
+
+    holder: Id
+    priority: Priority = Priority.NORMAL
+    source: Source | None = None
+    valid_from: Instant | None = None
+    expires_at: Instant | None = None
+    contract: Id | None = None
+    on_date: date | None = None
+    state: PassState = PassState.ACTIVE
+    payment_hold: bool = False
+
+
+class Offer(Terms, frozen=True, kw_only=True):
+    """A pay-as-you-go pass type: sold at the door to whoever has no pass (O-04)."""
+
+    price: Count
+    """In minor units: for `amount` minutes (P-01), or for a business day (P-02)."""
+    currency: str = ""
+    plan_prices: dict[str, Count] = {}
+    sold_to: tuple[Kind, ...] = ()
+    minimum_minutes: Count = 15
+
+    def __post_init__(self) -> None:
+        """Refuse an offer that could not be charged."""
+        super().__post_init__()
+        if self.unit not in (Unit.USE, Unit.MINUTE) or self.per is not Per.DAY:
+            raise ValueError("an offer is sold by the minute or by the day")
+        if self.unit is Unit.MINUTE and self.amount == 0:
+            raise ValueError("amount must say for how many minutes the price is")
+
+
+class Resource(Record, frozen=True):
+    """A room or a desk that can be reserved."""
+
+    location: Id
+    name: str = ""
+    credit_price_hour: Count | None = None
+
+
+class Reservation(Record, frozen=True, kw_only=True):
+    """Somebody has a day, a room or a desk for a while; it was paid for when made (C-09)."""
+
+    customer: Id
+    location: Id | None = None
+    pass_: Id | None = field(name="pass", default=None)
+    resource: Id | None = None
+    from_: Instant = field(name="from")
+    until: Instant
+    state: ReservationState = ReservationState.SCHEDULED
 
 
 class Counted(Struct, frozen=True, kw_only=True):
@@ -304,58 +395,10 @@ class Door(Record, frozen=True):
     resource: Id | None = None
     direction: Direction = Direction.ENTRY
     policy: DoorPolicy = DoorPolicy.PASS
-
-
-class Coverage(Struct, frozen=True, kw_only=True):
-    """What a spent use bought: free entry for one customer between two instants (C-01).
-
-    `session` is set where the use covers that visit only (`per = visit`, C-05).
-    """
-
-    pass_: Id = field(name="pass")
-    customer: Id
-    day: date
-    from_: Instant = field(name="from")
-    until: Instant | None = None
-    session: str | None = None
-
-
-class MinuteTerms(Struct, frozen=True, kw_only=True):
-    """How a minute segment is rounded when it ends (C-06)."""
-
-    increment_minutes: int
-    minimum_minutes: int
-
-
-class Segment(Struct, frozen=True, kw_only=True):
-    """A stretch of a session on one pass (S-02); `until` is the end of the coverage it rides on.
-
-    `counts` is set where the stretch is paid by the minute, with the terms it began under, so
-    that it can be settled even if the pass is taken away meanwhile.
-    """
-
-    from_: Instant = field(name="from")
-    pass_: Id = field(name="pass")
-    until: Instant | None = None
-    counts: MinuteTerms | None = None
-
-
-class Session(Struct, frozen=True, kw_only=True):
-    """A visit: one open session per customer and location (S-01)."""
-
-    id: str
-    customer: Id
-    location: Id
-    opened_at: Instant
-    segment: Segment | None = None
-    """None while no pass pays: between the end of one segment and what follows it."""
-    channel: Channel
-    """Of the last granted entry at a door without resource, by Wi-Fi or at the kiosk (S-04)."""
-    door: Id | None = None
-    closes_at: Instant
-    """The cutoff or automatic check-out, as it was given at the opening (T-08, S-05)."""
-    closes_for: ClosingReason
-    paid_by: tuple[Id, ...] = ()
-    """Every pass that covered this session so far: a hand-over spends no use of them (S-04)."""
-    minutes: Count = 0
-    """Debited in all by the segments that have ended."""
+    on_no_pass: OnNoPass = OnNoPass.DENY
+    schedule: tuple[Hours, ...] = ()
+    schedule_after_first_entry: bool = False
+    anti_passback: AntiPassback = AntiPassback.OFF
+    lease_hours: Annotated[int, Meta(ge=1)] = 72
+    lease_rule: LeaseRule = LeaseRule.DENY_NEW
+    device: Id | None = None

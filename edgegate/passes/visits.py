@@ -1,16 +1,19 @@
 """Visits (§6): when a session's segment ends by time alone, and why."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from msgspec import Struct
 
 from edgegate.passes import chain
-from edgegate.passes.facts import Facts, Request, day_of
+from edgegate.passes.facts import Facts, Request, Running, Span, counted, day_of
 from edgegate.passes.localtime import Edge, next_occurrence
-from edgegate.passes.model import Audience, Location, Pass, Session, Unit
+from edgegate.passes.model import Audience, Location, Pass
 from edgegate.passes.reasons import ClosingReason, Reason
+from edgegate.passes.state import MinuteTerms, Segment, Session, Tab
 from edgegate.passes.windows import current_window
+
+HALF_A_SECOND = timedelta(milliseconds=500)
 
 CLOSING = {
     Reason.EXPIRED: ClosingReason.EXPIRED,
@@ -48,15 +51,54 @@ def _automatic(location: Location, opened_at: datetime) -> Iterator[Closing]:
 def deadline(session: Session, facts: Facts, request: Request) -> datetime:
     """The next instant, from the request's on, at which time alone asks for a look (S-04, S-05).
 
-    The segment's pass need not fail there: of two windows that touch, the first still ends.
+    The segment need not end there: of two windows that touch, the first still ends. A flagged visit
+    has only the ends of S-05 (S-02).
     """
-    p = facts.pass_of(session.segment.pass_) if session.segment is not None else None
+    ends = [session.closes_at]
+    if session.segment is not None:
+        ends += _ends(session.segment, facts, request)
+    idle = idle_at(session, request.location)
+    if idle is not None:
+        ends.append(idle)
+    return max(request.at, min(ends))
+
+
+def idle_at(session: Session, location: Location) -> datetime | None:
+    """When silence on the Wi-Fi ends a visit: by policy, or as nothing else opened it (S-06)."""
+    counts = location.wifi_presence or not (session.door_entry or session.kiosk_entry)
+    if session.idle_since is None or not counts:
+        return None
+    return session.idle_since + timedelta(minutes=location.wifi_idle_minutes)
+
+
+def _ends(segment: Segment, facts: Facts, request: Request) -> Iterator[datetime]:
+    if segment.until is not None:
+        yield segment.until
+    if segment.reservation is not None or segment.scope is not None:
+        return
+    if segment.offer is not None:
+        yield from _offer_ends(segment.offer, facts, request)
+        return
+    p = facts.pass_of(segment.pass_) if segment.pass_ is not None else None
     if p is None:
-        return request.at
-    return max(request.at, min((session.closes_at, *_ends(p, session, facts, request))))
+        yield request.at
+        return
+    yield from _pass_ends(p, facts, request)
+    if segment.counts is not None:
+        lots = [p, *(lot for lot in facts.passes if lot.id in segment.lots)]
+        yield from _exhaustion(lots, segment.counts, facts)
 
 
-def _ends(p: Pass, session: Session, facts: Facts, request: Request) -> Iterator[datetime]:
+def _offer_ends(offer_id: str, facts: Facts, request: Request) -> Iterator[datetime]:
+    offer = next((o for o in facts.offers if o.id == offer_id), None)
+    window = current_window(offer, request.location, request.at) if offer is not None else None
+    if offer is None:
+        yield request.at
+    elif window is not None:
+        yield window.ends
+
+
+def _pass_ends(p: Pass, facts: Facts, request: Request) -> Iterator[datetime]:
     if p.expires_at is not None:
         yield p.expires_at
     contract = facts.contract_of(p) if p.contract is not None else None
@@ -67,10 +109,6 @@ def _ends(p: Pass, session: Session, facts: Facts, request: Request) -> Iterator
     window = current_window(p, request.location, request.at)
     if window is not None:
         yield window.ends
-    if session.segment is not None and session.segment.until is not None:
-        yield session.segment.until
-    if p.unit is Unit.MINUTE:
-        yield from _exhaustion(p, facts)
 
 
 def _membership_changes(facts: Facts, at: datetime) -> Iterator[datetime]:
@@ -80,54 +118,113 @@ def _membership_changes(facts: Facts, at: datetime) -> Iterator[datetime]:
                 yield change
 
 
-def _exhaustion(p: Pass, facts: Facts) -> Iterator[datetime]:
-    """When a minute pass runs out, if those who use it now all stay (C-06).
+def _exhaustion(lots: list[Pass], terms: MinuteTerms, facts: Facts) -> Iterator[datetime]:
+    """When what pays by the minute runs out, if those who use it now all stay (C-06, C-07)."""
+    left = timedelta(minutes=sum(facts.remaining[p.id] for p in lots))
+    if terms.credit_price_hour is not None:
+        if terms.credit_price_hour == 0:
+            return
+        left = timedelta(hours=sum(facts.remaining[p.id] for p in lots)) / terms.credit_price_hour
+    runners = [r for p in lots for r in facts.runners(p).values()]
+    if runners:
+        yield used_up_at(runners, left)
 
-    With n customers on it, each since s, it is empty at the t for which n·t less the sum of all s
-    is what remains.
+
+def used_up_at(runners: Sequence[Running], left: timedelta) -> datetime:
+    """When so much time is used by all who run on it together, reservations left out (S-07).
+
+    Between two instants at which somebody begins, or a reservation begins or ends, it is used at a
+    constant rate.
     """
-    since = sorted(facts.runners(p).values())
-    if since:
-        earlier = sum((s - since[0] for s in since), timedelta(0))
-        left = timedelta(minutes=facts.remaining[p.id]) + earlier
-        yield since[0] - (-left // len(since))
+    edges = {r.from_ for r in runners}
+    edges |= {at for r in runners for span in r.booked for at in (span.from_, span.until)}
+    reached = min(r.from_ for r in runners)
+    for edge in sorted(at for at in edges if at > reached):
+        rate = _rate(runners, reached)
+        if rate and reached - (-left // rate) <= edge:
+            break
+        left -= (edge - reached) * rate
+        reached = edge
+    return reached - (-left // _rate(runners, reached))
 
 
-def ending_reason(
-    p: Pass | None, session: Session, facts: Facts, request: Request
-) -> ClosingReason:
+def _rate(runners: Sequence[Running], at: datetime) -> int:
+    """How many of them use time up from an instant on."""
+    return sum(
+        r.from_ <= at and not any(span.from_ <= at < span.until for span in r.booked)
+        for r in runners
+    )
+
+
+def ending_reason(segment: Segment | None, facts: Facts, request: Request) -> ClosingReason:
     """What a segment's pass fails at the instant, in the words of S-10.
 
     The end of a coverage comes before an empty balance: a use that is over was not used up.
     """
-    if p is None:
+    if segment is None:
         return ClosingReason.REVOKED
+    over = segment.until is not None and segment.until <= request.at
+    p = facts.pass_of(segment.pass_) if segment.pass_ is not None else None
+    if p is None or segment.scope is not None:
+        closed = segment.offer is not None and _offer_known(segment.offer, facts)
+        return ClosingReason.WINDOW_ENDED if over or closed else ClosingReason.REVOKED
     stop = chain.stopped(p, request, facts)
     if stop is not None and stop.reason is not Reason.USED_UP:
         return CLOSING.get(stop.reason, ClosingReason.REVOKED)
-    until = session.segment.until if session.segment is not None else None
-    if until is not None and until <= request.at:
+    if over:
         return ClosingReason.WINDOW_ENDED
     return ClosingReason.USED_UP if stop is not None else ClosingReason.REVOKED
 
 
+def _offer_known(offer_id: str, facts: Facts) -> bool:
+    return any(o.id == offer_id for o in facts.offers)
+
+
 def time_on(session: Session, facts: Facts, at: datetime) -> timedelta:
-    """How long a minute segment has run that no other of the customer's segments counts (C-06).
+    """How long a segment has run that no other of the customer's segments counts (C-06).
 
     Where the customer has several open segments on one pass, each instant belongs to the one
-    that began first; equal beginnings go by the session's id.
+    that began first; equal beginnings go by the session's id. Reserved time does not count (S-07).
     """
-    if session.segment is None:
+    segment = session.segment
+    if segment is None:
         return timedelta(0)
-    mine = (session.segment.from_, session.id)
+    own = [r for r in facts.running if r.session == session.id]
+    booked = own[0].booked if own else ()
+    mine = (segment.from_, session.id)
     others = [
         (r.from_, r.session)
         for r in facts.running
-        if r.pass_ == session.segment.pass_
-        and r.customer == session.customer
-        and r.session != session.id
+        if r.pass_ == segment.pass_ and r.customer == session.customer and r.session != session.id
     ]
     if any(other < mine for other in others):
         return timedelta(0)
     until = min([at, *(since for since, _ in others)])
-    return max(timedelta(0), until - session.segment.from_)
+    return counted(segment.from_, until, booked)
+
+
+def with_tab(tabs: tuple[Tab, ...], tab: Tab | None) -> tuple[Tab, ...]:
+    """What a visit has run up, with one more stretch: those on one offer are added (P-04)."""
+    if tab is None:
+        return tabs
+    for place, known in enumerate(tabs):
+        if known.sale.offer == tab.sale.offer:
+            added = Tab(sale=known.sale, used_s=known.used_s + tab.used_s)
+            return (*tabs[:place], added, *tabs[place + 1 :])
+    return (*tabs, tab)
+
+
+def tab_of(session: Session, facts: Facts, request: Request) -> Tab | None:
+    """What a visit's segment ran up on an offer until the instant."""
+    segment = session.segment
+    if segment is None or segment.sale is None:
+        return None
+    used = counted(segment.from_, request.at, booked_by(facts, request.location))
+    return Tab(sale=segment.sale, used_s=(used + HALF_A_SECOND) // timedelta(seconds=1))
+
+
+def booked_by(facts: Facts, location: Location) -> tuple[Span, ...]:
+    """The customer's own reservations, where such time does not count (S-07)."""
+    if not location.exclude_booked_minutes:
+        return ()
+    return tuple(Span(r.from_, r.until) for r in facts.reservations)

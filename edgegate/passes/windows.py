@@ -19,7 +19,7 @@ from edgegate.passes.localtime import (
     local_date,
     minutes_of,
 )
-from edgegate.passes.model import Day, HolidayRule, Hours, Location, Pass
+from edgegate.passes.model import Day, HolidayRule, Hours, Location, Terms
 
 SEARCH_DAYS_MAX = 400
 """How far ahead `next_window_start` looks: over a year, so that a yearly closure is passed."""
@@ -43,7 +43,7 @@ ALWAYS = Window(
 
 
 def windows_on(
-    p: Pass, location: Location, day: date, *, overnight_only: bool = False
+    p: Terms, location: Location, day: date, *, overnight_only: bool = False
 ) -> Iterator[Window]:
     """The windows of a pass that start on a local date, in the order of its hours.
 
@@ -61,7 +61,7 @@ def windows_on(
             yield window
 
 
-def current_window(p: Pass, location: Location, at: datetime) -> Window | None:
+def current_window(p: Terms, location: Location, at: datetime) -> Window | None:
     """The window of a pass that contains an instant; None: it is closed then.
 
     Of several it is the one that ends last (T-09); of those the one that starts last. A pass
@@ -80,12 +80,12 @@ def current_window(p: Pass, location: Location, at: datetime) -> Window | None:
     return current
 
 
-def is_open(p: Pass, location: Location, at: datetime) -> bool:
+def is_open(p: Terms, location: Location, at: datetime) -> bool:
     """Whether the hours of a pass contain an instant (F-08)."""
     return current_window(p, location, at) is not None
 
 
-def open_until(p: Pass, location: Location, at: datetime, limit: datetime) -> datetime:
+def open_until(p: Terms, location: Location, at: datetime, limit: datetime) -> datetime:
     """The first instant from `at` on at which the hours of a pass do not hold, at most `limit`.
 
     Windows that touch or overlap stay two, but where they meet the pass does not close.
@@ -99,7 +99,7 @@ def open_until(p: Pass, location: Location, at: datetime, limit: datetime) -> da
     return limit
 
 
-def next_window_start(p: Pass, location: Location, after: datetime) -> datetime | None:
+def next_window_start(p: Terms, location: Location, after: datetime) -> datetime | None:
     """The first start of a window at `after` or later.
 
     None if there is none within `SEARCH_DAYS_MAX`, and for a pass that is always open.
@@ -140,3 +140,9 @@ def _dates_around(zone: str, at: datetime) -> tuple[tuple[date, bool], ...]:
         if instant_of(zone, day, 0, Edge.START) <= at
         if at < instant_of(zone, day + ONE_DAY, 1440, Edge.END)
     )
+
+
+def hours_contain(hours: tuple[Hours, ...], location: Location, at: datetime) -> bool:
+    """Whether one of these windows is open at the location, holidays or not (D-03)."""
+    standing = Terms(id="schedule", hours=hours)
+    return bool(hours) and is_open(standing, location, at)

@@ -2,14 +2,14 @@
 
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
-from edgegate.passes.facts import Facts, Running
+from edgegate.passes.facts import Facts, Running, Span, day_of
 from edgegate.passes.happenings import (
-    Closed,
     Debited,
     Denied,
     Granted,
@@ -20,16 +20,18 @@ from edgegate.passes.happenings import (
 )
 from edgegate.passes.model import (
     Balance,
-    Coverage,
     Credential,
     Customer,
     Door,
     Location,
+    Offer,
     Pass,
     PassState,
-    Session,
+    Reservation,
+    ReservationState,
     Unit,
 )
+from edgegate.passes.state import Coverage, Session
 from edgegate.store import cache
 from edgegate.store.chain import entry_id
 from edgegate.store.ledger import Draft, Stamp, append, head
@@ -44,9 +46,11 @@ from edgegate.store.projection import (
 
 _coverage = msgspec.json.Decoder(Coverage).decode
 _session = msgspec.json.Decoder(Session).decode
+_debited = msgspec.json.Decoder(Debited).decode
 
 R = TypeVar("R", bound=msgspec.Struct)
 
+ANSWERS_MAX = 256
 ANCESTORS_MAX = 16
 """How deep locations may lie in each other; a deeper or circular tree is cut there."""
 
@@ -75,12 +79,19 @@ class Books:
         self._places_of = store.cache
         self._locations: dict[str, Location | None] = {}
         self._doors: dict[str, Door | None] = {}
+        self._offers: tuple[Offer, ...] | None = None
         self.lockdown = False
+        self.reached_at: datetime | None = None
+        """When the cloud was last reached, while it is out of reach."""
+        self.clock_trusted = True
+        self.answers: dict[tuple[str, str], object] = {}
+        """What was answered lately, by door and credential; a restart forgets it."""
 
     def forget_places(self) -> None:
         """Read locations and doors afresh; called after each change of the cache."""
         self._locations.clear()
         self._doors.clear()
+        self._offers = None
 
     # Records of the cloud.
 
@@ -132,11 +143,14 @@ class Books:
 
     # Visits.
 
-    def facts(self, customer: Customer, location: Location, at: datetime) -> Facts:
+    def facts(
+        self, customer: Customer, location: Location, at: datetime, door: Door | None = None
+    ) -> Facts:
         """All that a decision about a customer at a location may look at."""
         passes = tuple(self._held_by(customer, cache.PASS))
         passes = tuple(p for p in passes if p.state is not PassState.CANCELLED)
-        minute_passes = [p.id for p in passes if p.unit is Unit.MINUTE]
+        counted = [p.id for p in passes if p.unit in (Unit.MINUTE, Unit.CREDIT)]
+        resource = door.resource if door is not None else None
         return Facts(
             customer=customer,
             ancestry=self._ancestry(location),
@@ -145,8 +159,18 @@ class Books:
             remaining=self.remaining(passes),
             coverages=self._coverages_of(customer.id, at),
             session=self.session_of(customer.id, location.id),
-            running=tuple(self._running(minute_passes)) if minute_passes else (),
+            running=tuple(self._running(counted, at)) if counted else (),
             lockdown=self.lockdown,
+            reservations=self._reservations_of(customer.id, at),
+            taken=self._taken(resource, at) if resource is not None else (),
+            resource=self.record_of(cache.RESOURCE, resource) if resource is not None else None,
+            offers=self.offers() if location.payg else (),
+            charged_offline=self._charged_offline(customer.id),
+            inside=self._inside(location) if location.capacity is not None else 0,
+            day_begun=door is not None and bool(door.schedule) and self._day_begun(location, at),
+            cache_age=self.cache_age(at),
+            seen_at=self._seen_at(customer.id, location.id),
+            clock_trusted=self.clock_trusted,
         )
 
     def session_of(self, customer_id: str, location_id: str) -> Session | None:
@@ -214,6 +238,13 @@ class Books:
         """Append an entry that no table follows: what a door or a device reports."""
         append(self._store.ledger, [draft], self._stamp())
 
+    def remember_answer(self, door_id: str, credential_id: str, answer: object) -> None:
+        """Remember an answer for a moment; the oldest of `ANSWERS_MAX` goes."""
+        self.answers.pop((door_id, credential_id), None)
+        if len(self.answers) >= ANSWERS_MAX:
+            del self.answers[next(iter(self.answers))]
+        self.answers[door_id, credential_id] = answer
+
     # Parts.
 
     def _follow_file(self) -> None:
@@ -235,12 +266,104 @@ class Books:
         )
         return tuple(_coverage(row[0]) for row in rows)
 
-    def _running(self, pass_ids: list[str]) -> Iterator[Running]:
+    def _running(self, pass_ids: list[str], at: datetime) -> Iterator[Running]:
         for s in self.sessions_on(pass_ids):
-            if s.segment is not None:
+            segment = s.segment
+            if segment is not None and segment.counts is not None and segment.pass_ is not None:
                 yield Running(
-                    session=s.id, customer=s.customer, pass_=s.segment.pass_, from_=s.segment.from_
+                    session=s.id,
+                    customer=s.customer,
+                    pass_=segment.pass_,
+                    from_=segment.from_,
+                    booked=self._booked(s, at),
                 )
+
+    def _booked(self, session: Session, at: datetime) -> tuple[Span, ...]:
+        location = self.location(session.location)
+        if location is None or not location.exclude_booked_minutes:
+            return ()
+        own = self._reservations_of(session.customer, at)
+        return tuple(Span(r.from_, r.until) for r in own)
+
+    def _reservations_of(self, customer_id: str, at: datetime) -> tuple[Reservation, ...]:
+        found = cache.find(self._store.cache, cache.RESERVATION, "customer", customer_id)
+        return tuple(
+            self._as_it_stands(r)
+            for r in found
+            if r.state is not ReservationState.CANCELLED and r.until > at - COVERAGE_KEPT
+        )
+
+    def _as_it_stands(self, r: Reservation) -> Reservation:
+        """A reservation with its location named, and arrived if somebody came for it here."""
+        location = r.location
+        if location is None and r.resource is not None:
+            resource = self.record_of(cache.RESOURCE, r.resource)
+            location = resource.location if resource is not None else None
+        if location is None and r.pass_ is not None:
+            p = self.record_of(cache.PASS, r.pass_)
+            location = p.home if p is not None else None
+        row = self._store.ledger.execute("SELECT 1 FROM arrived WHERE reservation = ?", (r.id,))
+        state = r.state if row.fetchone() is None else ReservationState.ARRIVED
+        return replace(r, location=location, state=state)
+
+    def _taken(self, resource_id: str, at: datetime) -> tuple[Reservation, ...]:
+        found = cache.find(self._store.cache, cache.RESERVATION, "resource", resource_id)
+        standing = (r for r in found if r.state is not ReservationState.CANCELLED)
+        return tuple(r for r in standing if r.until > at)
+
+    def offers(self) -> tuple[Offer, ...]:
+        """Every pay-as-you-go offer."""
+        self._follow_file()
+        if self._offers is None:
+            self._offers = tuple(cache.every(self._store.cache, cache.OFFER))
+        return self._offers
+
+    def _charged_offline(self, customer_id: str) -> int | None:
+        if self.reached_at is None:
+            return None
+        row = self._store.ledger.execute(
+            "SELECT COALESCE(SUM(amount), 0) FROM charge WHERE customer = ? AND at >= ?",
+            (customer_id, microseconds(self.reached_at)),
+        )
+        return int(row.fetchone()[0])
+
+    def cache_age(self, at: datetime) -> timedelta:
+        """How long the cloud has been out of reach (D-08)."""
+        return timedelta(0) if self.reached_at is None else at - self.reached_at
+
+    def _inside(self, location: Location) -> int:
+        row = self._store.ledger.execute(
+            "SELECT COUNT(*) FROM session WHERE location = ?", (location.id,)
+        )
+        return int(row.fetchone()[0])
+
+    def _day_begun(self, location: Location, at: datetime) -> bool:
+        row = self._store.ledger.execute("SELECT day FROM begun WHERE location = ?", (location.id,))
+        found = row.fetchone()
+        return found is not None and found[0] == day_of(location, at).name.isoformat()
+
+    def _seen_at(self, customer_id: str, location_id: str) -> datetime | None:
+        if self.reached_at is None and self.clock_trusted:
+            return None
+        row = self._store.ledger.execute(
+            "SELECT at FROM seen WHERE customer = ? AND location = ?", (customer_id, location_id)
+        ).fetchone()
+        return None if row is None else instant(row[0])
+
+    def last_move(self, customer_id: str, location_id: str) -> tuple[str, datetime] | None:
+        """How somebody last came or went at a location ("entry", "exit", "rule"), and when."""
+        row = self._store.ledger.execute(
+            "SELECT how, at FROM moved WHERE customer = ? AND location = ?",
+            (customer_id, location_id),
+        ).fetchone()
+        return None if row is None else (row[0], instant(row[1]))
+
+    def debits_of(self, session_id: str) -> list[Debited]:
+        """What was debited in a visit, refunds left out."""
+        rows = self._store.ledger.execute(
+            "SELECT body FROM debit WHERE session = ? AND amount > 0", (session_id,)
+        )
+        return [_debited(row[0]) for row in rows]
 
     def _ancestry(self, location: Location) -> tuple[str, ...]:
         ids = [location.id]
@@ -262,9 +385,9 @@ def _subject(h: Happening) -> str:
     match h:
         case Granted() | Denied() if h.door is not None:
             return f"door/{h.door}"
-        case Granted() | Denied() | Debited() | Closed():
-            return f"location/{h.location}"
         case Opened():
             return f"location/{h.session.location}"
         case SegmentEnded() | SegmentBegan():
             return f"session/{h.session}"
+        case _:
+            return f"location/{h.location}"

@@ -53,10 +53,16 @@ CREDENTIAL = Kind("credential", model.Credential, ("lookup", "customer"))
 PASS = Kind("pass", model.Pass, ("holder",))
 BALANCE = Kind("balance", model.Balance, id_field="pass_")
 DOOR = Kind("door", model.Door, ("location",))
+RESOURCE = Kind("resource", model.Resource, ("location",))
+RESERVATION = Kind("reservation", model.Reservation, ("customer", "resource"))
+OFFER = Kind("offer", model.Offer)
 
 KINDS: dict[str, Kind[Any]] = {
     kind.name: kind
-    for kind in (LOCATION, CUSTOMER, TEAM, CONTRACT, CREDENTIAL, PASS, BALANCE, DOOR)
+    for kind in (
+        *(LOCATION, CUSTOMER, TEAM, CONTRACT, CREDENTIAL, PASS, BALANCE, DOOR),
+        *(RESOURCE, RESERVATION, OFFER),
+    )
 }
 """Every kind by the name the feed gives it."""
 

@@ -58,6 +58,11 @@ class EntryType(StrEnum):
     SESSION_CLOSED = "edgegate.session.closed"
     PASS_DEBITED = "edgegate.pass.debited"  # noqa: S105 - the protocol's own word
     PASS_REFUNDED = "edgegate.pass.refunded"  # noqa: S105 - the protocol's own word
+    PAYG_SOLD = "edgegate.payg.sold"
+    PAYG_CHARGED = "edgegate.payg.charged"
+    RESERVATION_ARRIVED = "edgegate.reservation.arrived"
+    WIFI_STOPPED = "edgegate.wifi.stopped"
+    WIFI_DISCONNECTED = "edgegate.wifi.disconnected"
     DOOR_UNLOCKED = "edgegate.door.unlocked"
     DOOR_OPENED = "edgegate.door.opened"
     DOOR_CLOSED = "edgegate.door.closed"

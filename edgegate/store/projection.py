@@ -10,18 +10,29 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from edgegate.passes.happenings import (
+    Arrived,
+    Charged,
     Closed,
     Debited,
     Denied,
     Granted,
     Happening,
     Opened,
+    Refunded,
     SegmentBegan,
     SegmentEnded,
+    Sold,
+    WifiDisconnected,
+    WifiStopped,
 )
-from edgegate.passes.model import Coverage, Segment, Session
+from edgegate.passes.model import Channel
+from edgegate.passes.prices import least_charge
+from edgegate.passes.reasons import ClosingReason
+from edgegate.passes.state import Coverage, Segment, Session
+from edgegate.passes.visits import with_tab
 from edgegate.store.chain import Entry
 from edgegate.store.ledger import EntryType, entries
 
@@ -33,11 +44,20 @@ TYPES: dict[type[Happening], EntryType] = {
     Granted: EntryType.ACCESS_GRANTED,
     Denied: EntryType.ACCESS_DENIED,
     Debited: EntryType.PASS_DEBITED,
+    Refunded: EntryType.PASS_REFUNDED,
+    Sold: EntryType.PAYG_SOLD,
+    Charged: EntryType.PAYG_CHARGED,
+    Arrived: EntryType.RESERVATION_ARRIVED,
+    WifiStopped: EntryType.WIFI_STOPPED,
+    WifiDisconnected: EntryType.WIFI_DISCONNECTED,
     Opened: EntryType.SESSION_OPENED,
     SegmentEnded: EntryType.SESSION_SEGMENT,
     SegmentBegan: EntryType.SESSION_SEGMENT,
     Closed: EntryType.SESSION_CLOSED,
 }
+
+TABLES = ("session", "coverage", "debit", "charge", "arrived", "moved", "begun", "seen")
+"""What can be made again from the entries."""
 
 _session = msgspec.json.Decoder(Session).decode
 encode = msgspec.json.encode
@@ -66,40 +86,98 @@ def read_session(ledger: sqlite3.Connection, session_id: str) -> Session | None:
     return None if row is None else _session(row[0])
 
 
-def _granted(ledger: sqlite3.Connection, h: Granted, _entry: Entry) -> None:
-    """Note the way of the last entry, which a hand-over is decided for (S-04)."""
-    if h.session is None or h.resource is not None:
+def _granted(ledger: sqlite3.Connection, h: Granted, entry: Entry) -> None:
+    at = microseconds(entry.at)
+    ledger.execute("INSERT OR REPLACE INTO begun VALUES (?, ?)", (h.location, h.day.isoformat()))
+    if h.customer is None:
         return
+    ledger.execute("INSERT OR REPLACE INTO seen VALUES (?, ?, ?)", (h.customer, h.location, at))
+    if h.session is None:
+        return
+    _move(ledger, h.customer, h.location, at, "entry")
     session = read_session(ledger, h.session)
-    if session is not None and (session.channel, session.door) != (h.channel, h.door):
-        _update(ledger, msgspec.structs.replace(session, channel=h.channel, door=h.door))
+    if session is not None:
+        after = entered(session, h)
+        if after != session:
+            _update(ledger, after)
+
+
+def entered(session: Session, h: Granted) -> Session:
+    """A visit after another entry; a hand-over is decided for the way of the last (S-04)."""
+    if h.resource is None:
+        session = replace(session, channel=h.channel, door=h.door)
+    match h.channel:
+        case Channel.DOOR:
+            return replace(session, door_entry=True)
+        case Channel.KIOSK:
+            return replace(session, kiosk_entry=True)
+        case Channel.WIFI:
+            return replace(session, wifi=True, idle_since=None)
 
 
 def _debited(ledger: sqlite3.Connection, h: Debited, entry: Entry) -> None:
     if h.amount:
-        ledger.execute(
-            "INSERT INTO debit (pass, device, epoch, sequence, amount) VALUES (?, ?, ?, ?, ?)",
-            (h.pass_, device_of(entry), entry.epoch, entry.sequence, h.amount),
-        )
+        _take(ledger, h, h.amount, entry)
     if h.covers:
-        _cover(ledger, h)
+        session = h.session if h.visit_only else None
+        coverage = Coverage(
+            pass_=h.pass_,
+            customer=h.customer,
+            day=h.day,
+            from_=h.from_,
+            until=h.until,
+            session=session,
+            scope=h.scope,
+        )
+        _cover(ledger, coverage)
 
 
-def _cover(ledger: sqlite3.Connection, h: Debited) -> None:
-    session = h.session if h.visit_only else None
-    coverage = Coverage(
-        pass_=h.pass_, customer=h.customer, day=h.day, from_=h.from_, until=h.until, session=session
+def _refunded(ledger: sqlite3.Connection, h: Refunded, entry: Entry) -> None:
+    _take(ledger, h, -h.amount, entry)
+
+
+def _take(ledger: sqlite3.Connection, h: Debited | Refunded, amount: int, entry: Entry) -> None:
+    place = (h.pass_, entry.device, entry.epoch, entry.sequence)
+    ledger.execute(
+        "INSERT INTO debit (pass, device, epoch, sequence, amount, session, body)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (*place, amount, h.session, entry.data),
     )
+
+
+def _cover(ledger: sqlite3.Connection, coverage: Coverage) -> None:
     ledger.execute(
         "DELETE FROM coverage WHERE customer = ? AND until < ?",
-        (h.customer, microseconds(h.from_ - COVERAGE_KEPT)),
+        (coverage.customer, microseconds(coverage.from_ - COVERAGE_KEPT)),
     )
-    until = None if h.until is None else microseconds(h.until)
+    until = None if coverage.until is None else microseconds(coverage.until)
     ledger.execute(
-        "INSERT INTO coverage (pass, customer, day, until, session, body)"
-        " VALUES (?, ?, ?, ?, ?, ?)",
-        (h.pass_, h.customer, h.day.isoformat(), until, session, encode(coverage)),
+        "INSERT INTO coverage (customer, until, session, body) VALUES (?, ?, ?, ?)",
+        (coverage.customer, until, coverage.session, encode(coverage)),
     )
+
+
+def _sold(ledger: sqlite3.Connection, h: Sold, _entry: Entry) -> None:
+    ledger.execute(
+        "INSERT OR REPLACE INTO charge VALUES (?, ?, ?, ?, ?)",
+        (h.session, h.sale.offer, h.customer, microseconds(h.from_), least_charge(h.sale)),
+    )
+    if h.until is not None:
+        coverage = Coverage(
+            offer=h.sale.offer, customer=h.customer, day=h.day, from_=h.from_, until=h.until
+        )
+        _cover(ledger, coverage)
+
+
+def _charged(ledger: sqlite3.Connection, h: Charged, _entry: Entry) -> None:
+    ledger.execute(
+        "UPDATE charge SET amount = ? WHERE session = ? AND offer = ?",
+        (h.amount, h.session, h.offer),
+    )
+
+
+def _arrived(ledger: sqlite3.Connection, h: Arrived, _entry: Entry) -> None:
+    ledger.execute("INSERT OR REPLACE INTO arrived VALUES (?)", (h.reservation,))
 
 
 def _opened(ledger: sqlite3.Connection, h: Opened, _entry: Entry) -> None:
@@ -115,16 +193,20 @@ def _segment_ended(ledger: sqlite3.Connection, h: SegmentEnded, _entry: Entry) -
     session = read_session(ledger, h.session)
     if session is not None:
         minutes = session.minutes + h.minutes
-        _update(ledger, msgspec.structs.replace(session, segment=None, minutes=minutes))
+        tabs = with_tab(session.tabs, h.tab)
+        _update(ledger, replace(session, segment=None, minutes=minutes, tabs=tabs))
 
 
 def _segment_began(ledger: sqlite3.Connection, h: SegmentBegan, _entry: Entry) -> None:
     session = read_session(ledger, h.session)
     if session is not None:
-        paid_by = (*session.paid_by, h.segment.pass_)
-        if h.segment.pass_ in session.paid_by:
-            paid_by = session.paid_by
-        _update(ledger, msgspec.structs.replace(session, segment=h.segment, paid_by=paid_by))
+        _update(ledger, replace(session, segment=h.segment, paid_by=paid_by(session, h.segment)))
+
+
+def paid_by(session: Session, segment: Segment) -> tuple[str, ...]:
+    """The passes that covered a visit, with those of its newest segment."""
+    named = (p for p in (segment.pass_, *segment.lots) if p is not None)
+    return (*session.paid_by, *(p for p in named if p not in session.paid_by))
 
 
 def _closed(ledger: sqlite3.Connection, h: Closed, _entry: Entry) -> None:
@@ -132,6 +214,26 @@ def _closed(ledger: sqlite3.Connection, h: Closed, _entry: Entry) -> None:
     ledger.execute(
         "DELETE FROM coverage WHERE customer = ? AND session = ?", (h.customer, h.session)
     )
+    left = h.reason in (ClosingReason.EXIT, ClosingReason.CHECKOUT)
+    how = "exit" if left else "rule"
+    _move(ledger, h.customer, h.location, microseconds(h.at), how)
+
+
+def _move(ledger: sqlite3.Connection, customer: str, location: str, at: int, how: str) -> None:
+    row = (customer, location, at, how)
+    ledger.execute("INSERT OR REPLACE INTO moved VALUES (?, ?, ?, ?)", row)
+
+
+def _wifi_stopped(ledger: sqlite3.Connection, h: WifiStopped, _entry: Entry) -> None:
+    session = read_session(ledger, h.session)
+    if session is not None:
+        _update(ledger, replace(session, wifi=False, idle_since=h.at))
+
+
+def _wifi_disconnected(ledger: sqlite3.Connection, h: WifiDisconnected, _entry: Entry) -> None:
+    session = read_session(ledger, h.session)
+    if session is not None:
+        _update(ledger, replace(session, wifi=False))
 
 
 def _update(ledger: sqlite3.Connection, session: Session) -> None:
@@ -148,12 +250,17 @@ def _pass(segment: Segment | None) -> str | None:
 _WRITERS: dict[type[Happening], Callable[[sqlite3.Connection, Any, Entry], None]] = {
     Granted: _granted,
     Debited: _debited,
+    Refunded: _refunded,
+    Sold: _sold,
+    Charged: _charged,
+    Arrived: _arrived,
     Opened: _opened,
     SegmentEnded: _segment_ended,
     SegmentBegan: _segment_began,
     Closed: _closed,
+    WifiStopped: _wifi_stopped,
+    WifiDisconnected: _wifi_disconnected,
 }
-
 
 _BY_TYPE = {entry_type: kind for kind, entry_type in TYPES.items()}
 
@@ -178,7 +285,7 @@ def rebuild(ledger: sqlite3.Connection) -> None:
 
     A salvaged ledger may have lost some: what hangs on them is passed over.
     """
-    for table in ("session", "coverage", "debit"):
+    for table in TABLES:
         ledger.execute(f"DELETE FROM {table}")  # noqa: S608 - names from the line above
     for entry in entries(ledger):
         happening = happening_of(entry)

@@ -4,10 +4,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from edgegate.checkin import Outcome
-from edgegate.passes.coverage import Spending
-from edgegate.passes.decide import Decision, Payment
-from edgegate.passes.model import Customer, Location, Pass, Segment, Unit
+from edgegate.passes.coverage import Spending, Take
+from edgegate.passes.model import Customer, Location, Pass, Unit
+from edgegate.passes.payment import Decision, Payment
 from edgegate.passes.reasons import Reason
+from edgegate.passes.state import Segment
 
 GRANTS = tuple(Reason)[:12]
 TEN_ID = "pas-13"
@@ -25,7 +26,7 @@ def berlin(day: int, hour: int, minute: int = 0, month: int = 11) -> datetime:
 
 def granted(reason: Reason = Reason.PASS, amount: int = 1, **outcome: Any) -> Outcome:
     segment = Segment(from_=FRIDAY, pass_=TEN_ID)
-    spending = Spending(amount=amount, covers=True)
+    spending = Spending(takes=(Take(TEN_ID, amount),), covers=True)
     payment = Payment(spending=spending, segment=segment)
     decision = Decision(opens=True, reason=reason, pass_=TEN_ID, payment=payment)
     return Outcome(**{**here(), "decision": decision, "door": "dor-1", **outcome})

@@ -15,9 +15,10 @@ from edgegate import checkin
 from edgegate.app import App
 from edgegate.config import load_config
 from edgegate.line import Passage
-from edgegate.passes.decide import Decision, decide
+from edgegate.passes.decide import decide
 from edgegate.passes.facts import Facts, Request
 from edgegate.passes.model import Customer, Pass
+from edgegate.passes.payment import Decision
 from edgegate.passes.reasons import Reason
 from edgegate.store import ledger
 from edgegate.store.connections import connect_read_only

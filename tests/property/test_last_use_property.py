@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from edgegate import checkin
 from edgegate.bookkeeper import Bookkeeper
-from edgegate.passes.decide import Decision, decide
+from edgegate.passes.decide import decide
 from edgegate.passes.facts import Facts, Request, day_of
 from edgegate.passes.model import Channel, Customer, Door, Location, Pass
+from edgegate.passes.payment import Decision
 from edgegate.ports import ClockTrust
 from edgegate.store.books import Books
 from edgegate.store.files import Store
@@ -46,12 +47,11 @@ async def enter_with_an_await_between(
     request = Request(at=at, location=HQ, channel=Channel.DOOR, door=door)
     facts: Facts = await keeper.do(lambda books: books.facts(customer, HQ, at))
     decision = decide(facts, request)
-    payment = decision.payment
-    if payment is None:
+    if decision.payment is None:
         return decision
 
     def record(books: Books) -> None:
-        checkin._go_in(books, facts, request, decision, payment, None)
+        checkin._go_in(books, facts, request, decision, None)
 
     await keeper.do(record)
     return decision

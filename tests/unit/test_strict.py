@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgegate.faults import FAULTS_MAX, Fault, FaultsError, Where, did_you_mean, field_name
-from edgegate.passes.model import Contract, Coverage, CredentialKind, Hours, Location, Pass, Session
+from edgegate.passes.model import Contract, CredentialKind, Hours, Location, Pass
+from edgegate.passes.state import Coverage, Session
 from edgegate.strict import Options, read_best, read_struct
 from edgegate.tomlfile import loads
 from edgegate.wording import shown

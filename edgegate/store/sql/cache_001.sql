@@ -25,5 +25,19 @@ CREATE INDEX pass_holder ON pass (holder);
 CREATE TABLE door (id TEXT PRIMARY KEY, location TEXT NOT NULL, body BLOB NOT NULL);
 CREATE INDEX door_location ON door (location);
 
+CREATE TABLE offer (id TEXT PRIMARY KEY, body BLOB NOT NULL);
+
+CREATE TABLE resource (id TEXT PRIMARY KEY, location TEXT NOT NULL, body BLOB NOT NULL);
+CREATE INDEX resource_location ON resource (location);
+
+CREATE TABLE reservation (
+    id TEXT PRIMARY KEY,
+    customer TEXT NOT NULL,
+    resource TEXT,
+    body BLOB NOT NULL
+);
+CREATE INDEX reservation_customer ON reservation (customer);
+CREATE INDEX reservation_resource ON reservation (resource) WHERE resource IS NOT NULL;
+
 -- head: the feed's number up to which this copy goes.
 CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;

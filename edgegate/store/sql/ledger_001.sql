@@ -69,23 +69,55 @@ CREATE INDEX session_deadline ON session (deadline);
 CREATE INDEX session_pass ON session (pass);
 
 CREATE TABLE coverage (
-    pass TEXT,
-    customer TEXT,
-    day TEXT,
-    until INTEGER,
+    customer TEXT NOT NULL,
+    until INTEGER, -- microseconds since 1970, UTC; NULL: as long as the session
     session TEXT,
-    body BLOB NOT NULL,
-    PRIMARY KEY (customer, pass, day, body)
+    body BLOB NOT NULL
 );
-CREATE INDEX coverage_until ON coverage (until);
+CREATE INDEX coverage_customer ON coverage (customer, until);
 
+-- What was taken from passes, less what came back; body: the data of the entry.
 CREATE TABLE debit (
     pass TEXT,
     device TEXT,
     epoch INTEGER,
     sequence INTEGER,
     amount INTEGER NOT NULL,
+    session TEXT NOT NULL,
+    body BLOB NOT NULL,
     PRIMARY KEY (pass, device, epoch, sequence)
 ) WITHOUT ROWID;
+CREATE INDEX debit_session ON debit (session);
 
-CREATE TABLE seen (customer TEXT PRIMARY KEY, at INTEGER) WITHOUT ROWID;
+-- What pay-as-you-go visits cost: from the sale on the least, from the end on the charge.
+CREATE TABLE charge (
+    session TEXT,
+    offer TEXT,
+    customer TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    amount INTEGER NOT NULL,
+    PRIMARY KEY (session, offer)
+) WITHOUT ROWID;
+CREATE INDEX charge_customer ON charge (customer, at);
+
+CREATE TABLE arrived (reservation TEXT PRIMARY KEY) WITHOUT ROWID;
+
+-- How somebody last came or went at a location: entry, exit, or closed by a rule.
+CREATE TABLE moved (
+    customer TEXT,
+    location TEXT,
+    at INTEGER NOT NULL,
+    how TEXT NOT NULL,
+    PRIMARY KEY (customer, location)
+) WITHOUT ROWID;
+
+-- The newest business day on which anybody was let in.
+CREATE TABLE begun (location TEXT PRIMARY KEY, day TEXT NOT NULL) WITHOUT ROWID;
+
+-- When a customer was last let in at a location.
+CREATE TABLE seen (
+    customer TEXT,
+    location TEXT,
+    at INTEGER NOT NULL,
+    PRIMARY KEY (customer, location)
+) WITHOUT ROWID;
