@@ -47,7 +47,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         f"edgegate.{name}"
         for name in ("deadlines", "checkin", "bookkeeper", "line", "sentences", "explain")
     ),
-    "replay": ("edgegate.scenario", "edgegate.replay"),
+    "replay": ("edgegate.scenario", "edgegate.replay", "edgegate.simulated"),
     "drivers": ("edgegate_drivers",),
     "sync": ("edgegate_sync",),
     "emulators": ("edgegate_emulators",),
