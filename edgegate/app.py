@@ -19,7 +19,7 @@ from edgegate import logs
 from edgegate.bookkeeper import Afterwards, Bookkeeper, keep_time
 from edgegate.clock import SystemClock, boot_id
 from edgegate.config import Config, DoorConfig, ReaderConfig
-from edgegate.doors.events import DoorEvent
+from edgegate.doors.events import Cause, DoorEvent
 from edgegate.doors.runner import DoorRunner, follow
 from edgegate.doors.state import DoorSettings
 from edgegate.line import Line, Passage, Place
@@ -205,7 +205,9 @@ class App:
         )
 
     def _on_door_event(self, door_id: str, event: DoorEvent) -> None:
-        logs.event(log, "door", door=door_id, what=event.kind.value, **event.data())
+        if event.cause is not Cause.GRANT:
+            # What a tap opened stands in the line of its passage.
+            logs.event(log, "door", door=door_id, what=event.kind.value, **event.data())
         late = timedelta(seconds=time.monotonic() - event.at_s)
         draft = Draft(
             type=EntryType(event.ledger_type),

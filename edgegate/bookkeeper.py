@@ -5,6 +5,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Any, TypeVar
 
 from edgegate.deadlines import resume, settle
@@ -22,6 +23,12 @@ log = logging.getLogger(__name__)
 
 RETRY_S = 1.0
 """How soon what could not be recorded is tried again."""
+
+GATHER_S = 0.005
+"""How long a record lets those go first who tap now, so that it joins their commit."""
+
+TOGETHER_MAX = 64
+"""How many records one job makes: so long somebody who taps then may have to wait."""
 
 
 class Bookkeeper:
@@ -75,6 +82,9 @@ class Bookkeeper:
 class Afterwards:
     """What was done already and is still to be recorded: exits, and all that doors report.
 
+    What waits is recorded together, in one transaction: one commit for each would fall behind what
+    twenty busy doors report, and each would stand in the way of a tap.
+
     Bounded: when storage stays away for so long that `waiting_max` is reached, the oldest goes, and
     is counted.
     """
@@ -84,48 +94,68 @@ class Afterwards:
         self._waiting: deque[Job[Any]] = deque()
         self._waiting_max = waiting_max
         self._came = asyncio.Event()
+        self._suspects = 0
+        """So many of the first are recorded one by one, because one of them raises."""
         self.dropped = 0
         """How many were never recorded, since the start."""
 
     def note(self, job: Job[Any]) -> None:
         """Record this when it can be; returns at once."""
-        if len(self._waiting) >= self._waiting_max:
-            self._waiting.popleft()
-            self.dropped += 1
         self._waiting.append(job)
+        self._drop_beyond_limit()
         self._came.set()
 
     async def run(self) -> None:
         """Record what comes, in order, for ever; while storage fails it is tried again."""
         while True:
             await self._came.wait()
+            await asyncio.sleep(GATHER_S)
             self._came.clear()
-            while self._waiting:
-                await self._record_first()
+            await self._record_all()
 
     async def drain(self, wait_s: float) -> None:
         """Record what waits before the process ends, as far as that is possible in the time."""
         try:
             async with asyncio.timeout(wait_s):
-                while self._waiting:
-                    await self._record_first()
+                await self._record_all()
         except TimeoutError:
             log.error("%d records of exits and doors were lost", len(self._waiting))  # noqa: TRY400
 
-    async def _record_first(self) -> None:
-        job = self._waiting.popleft()
+    async def _record_all(self) -> None:
+        while self._waiting:
+            count = 1 if self._suspects else min(len(self._waiting), TOGETHER_MAX)
+            self._suspects = max(0, self._suspects - 1)
+            await self._record([self._waiting.popleft() for _ in range(count)])
+
+    async def _record(self, jobs: list[Job[Any]]) -> None:
+        """Record these in one job, so that none of them overtakes another."""
         try:
-            await self._keeper.do(job)
+            await self._keeper.do(partial(_each, jobs))
         except OperatingError:
-            if len(self._waiting) < self._waiting_max:
-                self._waiting.appendleft(job)
-            else:
-                self.dropped += 1
+            self._put_back(jobs)
             await asyncio.sleep(RETRY_S)
         except Exception:
-            # The boundary of one record: it must not hold up the next.
+            # The boundary of one record: it must not hold up the next, nor those beside it.
+            if len(jobs) > 1:
+                self._put_back(jobs)
+                self._suspects = len(jobs)
+            else:
+                self.dropped += 1
+                log.exception("a record was dropped")
+
+    def _put_back(self, jobs: list[Job[Any]]) -> None:
+        self._waiting.extendleft(reversed(jobs))
+        self._drop_beyond_limit()
+
+    def _drop_beyond_limit(self) -> None:
+        while len(self._waiting) > self._waiting_max:
+            self._waiting.popleft()
             self.dropped += 1
-            log.exception("a record was dropped")
+
+
+def _each(jobs: list[Job[Any]], books: Books) -> None:
+    for job in jobs:
+        job(books)
 
 
 async def keep_time(

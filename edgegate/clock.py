@@ -3,12 +3,16 @@
 import ctypes
 import time
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 from edgegate.ports import ClockTrust
 
 HOLDOVER_S_MAX = 7 * 24 * 3600
 """How long a clock that was once in step is still believed without a source of time."""
+
+ASK_S = 1.0
+"""How old the kernel's answer may be: a tap need not ask anew."""
 
 _TIME_ERROR = 5
 """What adjtimex(2) returns while the kernel's clock is not synchronised."""
@@ -22,6 +26,8 @@ class SystemClock:
 
     def __init__(self) -> None:
         self._trusted_s: float | None = None
+        self._asked_s = float("-inf")
+        self._synchronised = False
 
     def now(self) -> datetime:
         """The instant, in UTC."""
@@ -29,12 +35,15 @@ class SystemClock:
 
     def trust(self) -> ClockTrust:
         """Trusted while a source of time is followed, holdover for seven days after."""
-        if _synchronised():
-            self._trusted_s = time.monotonic()
+        now_s = time.monotonic()
+        if now_s - self._asked_s >= ASK_S:
+            self._asked_s, self._synchronised = now_s, _synchronised()
+        if self._synchronised:
+            self._trusted_s = now_s
             return ClockTrust.TRUSTED
         if self._trusted_s is None:
             return ClockTrust.UNTRUSTED
-        age_s = time.monotonic() - self._trusted_s
+        age_s = now_s - self._trusted_s
         return ClockTrust.HOLDOVER if age_s < HOLDOVER_S_MAX else ClockTrust.UNTRUSTED
 
 
@@ -43,7 +52,11 @@ def boot_id() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
 
 
+@cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None)
+
+
 def _synchronised() -> bool:
-    libc = ctypes.CDLL(None, use_errno=True)
-    state: int = libc.adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))
+    state: int = _libc().adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))
     return 0 <= state < _TIME_ERROR

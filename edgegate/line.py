@@ -113,7 +113,8 @@ class Line:
 
 
 def _entered(door: str, number: str, at: datetime, books: Books) -> Outcome | None:
-    return present(books, door, number, at)
+    with books.snapshot():
+        return present(books, door, number, at)
 
 
 def _left(door_id: str, number: str, at: datetime, books: Books) -> None:

@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
@@ -94,6 +95,21 @@ class Books:
         self._offers = None
 
     # Records of the cloud.
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Let all that is read of the cloud's records inside come from one state.
+
+        It also takes the file's lock once and not for each of six reads, which halves their time.
+        """
+        cache_file = self._store.cache
+        cache_file.execute("BEGIN")
+        try:
+            yield
+        finally:
+            # Nothing was written; SQLite itself has ended it where the file failed.
+            if cache_file.in_transaction:
+                cache_file.execute("ROLLBACK")
 
     def location(self, location_id: str) -> Location | None:
         """A location by its id."""
