@@ -23,7 +23,15 @@ from edgegate.doors.events import Cause, DoorEvent
 from edgegate.doors.runner import DoorRunner, follow
 from edgegate.doors.state import DoorSettings
 from edgegate.line import Line, Passage, Place
-from edgegate.ports import DriverStatus, OperatingError, Reader, Sensor
+from edgegate.ports import (
+    DeviceFaultError,
+    DriverStatus,
+    OperatingError,
+    Reader,
+    Scan,
+    Sensor,
+    Signal,
+)
 from edgegate.store.books import Books
 from edgegate.store.files import Store
 from edgegate.store.ledger import Draft, EntryType, Stamp
@@ -142,8 +150,8 @@ class App:
             direction=config.direction,
             release_s=door.release_s,
         )
-        async for scan in reader.scans():
-            await self._line.scan(place, scan, reader.show)
+        async for scan in scans_of(reader):
+            await self._line.scan(place, scan, partial(show_at, reader))
 
     async def _follow_fire(self, sensor: Sensor) -> None:
         fire = self._config.fire
@@ -157,6 +165,8 @@ class App:
 
     async def _open_store(self) -> None:
         """Open the store, again and again until it is there: doors and exits do not wait for it."""
+        # Doors, exits and fire are there: reading the ledger may take longer than systemd waits.
+        self._tell_ready()
         open_store = partial(Store.open, Path(self._config.device.state_dir), rebuild=rebuild)
         while True:
             try:
@@ -165,7 +175,6 @@ class App:
             except OperatingError as error:
                 self.devices.note("store", DriverStatus.OFFLINE, str(error))
                 log.error("the store could not be opened: %s", error)  # noqa: TRY400 - no trace
-                self._tell_ready()
                 await asyncio.sleep(STORE_RETRY_S)
         self.devices.note("store", DriverStatus.ENABLED)
         self._note(EntryType.DEVICE_BOOTED, f"device/{self._config.device.id}", {})
@@ -173,7 +182,6 @@ class App:
         gc.collect()
         gc.freeze()
         self.ready.set()
-        self._tell_ready()
         section = self._config.device
         logs.event(log, "ready", device=section.id, state=section.state_dir)
         await self._check_cache()
@@ -265,6 +273,36 @@ class App:
         finally:
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.remove_signal_handler(number)
+
+
+async def scans_of(reader: Reader) -> AsyncIterator[Scan]:
+    """A reader's scans; whatever its driver raises is a fault of that reader and nobody else's.
+
+    Raises:
+        OperatingError: the reader is gone, or its driver failed.
+    """
+    scans = reader.scans()
+    while True:
+        try:
+            scan = await anext(scans)
+        except StopAsyncIteration:
+            return
+        except OperatingError:
+            raise
+        except Exception as error:
+            # The boundary of one driver: a code that breaks it must not restart every door.
+            log.exception("a reader's driver failed")
+            raise DeviceFaultError(f"its driver failed: {error!r}") from error
+        yield scan
+
+
+def show_at(reader: Reader, signal_: Signal) -> None:
+    """Light or sound an answer; a reader that cannot is no reason to keep the door shut."""
+    try:
+        reader.show(signal_)
+    except Exception:
+        # The same boundary: what it should have shown has happened already.
+        log.exception("a reader could not show its answer")
 
 
 def _notifier() -> Callable[[str], None]:

@@ -76,6 +76,9 @@ class Bookkeeper:
         books = self._books
         if books is None:
             raise StorageFailedError("the store is not open")
+        if self._thread.repairing:
+            # Nobody is to stand at a door until a whole ledger has been read.
+            raise StorageFailedError("the store is being repaired")
         return await self._thread.run(lambda _: job(books), urgency)
 
 
@@ -168,8 +171,13 @@ async def keep_time(
     """
     while True:
         try:
-            due = await keeper.do(lambda books: _tend(books, now()), Urgency.DESK)
+            # Such a refusal is the answer of a thread that works on.
+            due = await keeper.do(lambda books: _tend(books, now()), Urgency.WIFI)
         except OperatingError:
+            due = None
+        except Exception:
+            # The boundary of one round: the doors must not go down with it, and it comes again.
+            log.exception("time could not be kept for the visits")
             due = None
         on_progress()
         wait_s = tick_s if due is None else (due - now()).total_seconds()

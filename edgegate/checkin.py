@@ -12,7 +12,7 @@ from edgegate.deadlines import close, over_to, refresh, schedule, segment_end, s
 from edgegate.passes import visits
 from edgegate.passes.decide import credential_fault, decide, lease_fault
 from edgegate.passes.facts import Facts, Request, day_of
-from edgegate.passes.happenings import Denied, Granted, Happening, Opened, WifiStopped
+from edgegate.passes.happenings import Denied, Granted, Happening, Left, Opened, WifiStopped
 from edgegate.passes.model import (
     Channel,
     Credential,
@@ -141,6 +141,8 @@ def leave(
     if session is not None:
         close(books, session, at, reason)
         settle(books, at)
+    elif reason is ClosingReason.EXIT and books.customer(customer_id) is not None:
+        books.record([Left(customer=customer_id, location=location_id, at=at)], at)
     return session
 
 

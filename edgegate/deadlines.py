@@ -4,7 +4,13 @@ It does not matter how late it is looked at: a job first settles what fell due b
 crash, a long commit or a slow timer change nothing of what is recorded.
 """
 
+import logging
+import traceback
+from collections.abc import Callable
 from datetime import datetime
+from functools import partial
+
+from msgspec.structs import replace
 
 from edgegate.passes import visits
 from edgegate.passes.coverage import minutes_due
@@ -15,6 +21,7 @@ from edgegate.passes.happenings import (
     Charged,
     Closed,
     Debited,
+    Denied,
     Happening,
     Refunded,
     SegmentBegan,
@@ -25,19 +32,64 @@ from edgegate.passes.happenings import (
 from edgegate.passes.model import Channel, Customer, CustomerStatus, Location
 from edgegate.passes.payment import Payment, hand_over, still_covers
 from edgegate.passes.prices import charge, credits_for
-from edgegate.passes.reasons import ClosingReason
+from edgegate.passes.reasons import ClosingReason, Reason
 from edgegate.passes.state import MinuteTerms, Session, Tab
 from edgegate.store.books import Books
+
+log = logging.getLogger(__name__)
+
+FAULT_CHARACTERS_MAX = 4000
+"""How much of a trace is recorded: its end, which says what happened."""
 
 
 def settle(books: Books, until: datetime) -> None:
     """Fire every deadline up to an instant, in order, each as of its own."""
     while (at := books.next_deadline()) is not None and at <= until:
-        ended = [s for s in books.sessions_due(at) if not _closed_or_goes_on(books, s, at)]
-        # When a pass runs out all segments on it have ended by now, before any decision (S-04).
-        reasons = {s.id: _end(books, s, at) for s in ended}
-        for session in ended:
-            _go_over(books, session.id, at, reasons[session.id])
+        if books.attempt(partial(_fire, books, at)) is None:
+            continue
+        for session in books.sessions_due(at):
+            contained(books, session, partial(_fire, books, at, session.id), at)
+
+
+def _fire(books: Books, at: datetime, only: str | None = None) -> None:
+    """Fire what is due at an instant, for all or for one session."""
+    for session_id, reason in _end_all(books, at, only).items():
+        _go_over(books, session_id, at, reason)
+
+
+def _end_all(books: Books, at: datetime, only: str | None) -> dict[str, ClosingReason]:
+    """End every segment that is over at an instant, and say why, before any decision (S-04).
+
+    What one of them is debited may empty the pass that others are on: they end here as well.
+    """
+    reasons: dict[str, ClosingReason] = {}
+    while ended := [
+        s
+        for s in books.sessions_due(at)
+        if s.id not in reasons and only in (None, s.id) and not _closed_or_goes_on(books, s, at)
+    ]:
+        reasons.update((s.id, _end(books, s, at)) for s in ended)
+    return reasons
+
+
+def contained(books: Books, session: Session, step: Callable[[], object], at: datetime) -> None:
+    """Let one visit that the rules cannot judge rest until the next start, and say so.
+
+    One poisonous member must not close every door: whoever taps settles everybody's deadlines.
+    """
+    fault = books.attempt(step)
+    if fault is None:
+        return
+    log.error("the visit %s rests after a fault in the rules", session.id, exc_info=fault)
+    books.set_deadline(session.id, None)
+    denied = Denied(
+        location=session.location,
+        channel=session.channel,
+        reason=Reason.INTERNAL_ERROR,
+        customer=session.customer,
+        fault="".join(traceback.format_exception(fault))[-FAULT_CHARACTERS_MAX:],
+    )
+    books.record([denied], at)
 
 
 def resume(books: Books) -> None:
@@ -45,28 +97,46 @@ def resume(books: Books) -> None:
 
     What passed meanwhile is then settled in order by the first job that comes.
     """
+    changed_at = books.changed_at()
     for session in books.sessions():
         since = session.segment.from_ if session.segment is not None else session.opened_at
-        refresh(books, session, since)
+        # What a change from the cloud brought holds from its arrival on (S-11).
+        since = since if changed_at is None else max(since, changed_at)
+        contained(books, session, partial(refresh, books, session, since), since)
 
 
 def reconsider(books: Books, at: datetime) -> None:
     """Look at every open session after a change from the cloud (S-11)."""
     settle(books, at)
+    books.note_change(at)
+    ended: list[str] = []
     for session in books.sessions():
-        facts, request = view(books, session, at)
-        if books.customer(session.customer) is None or customer_fault(facts, request.location):
-            close(books, session, at, ClosingReason.REVOKED)
-        elif session.segment is None or still_covers(session.segment, facts, request):
-            books.set_deadline(session.id, visits.deadline(session, facts, request))
-        else:
-            _end(books, session, at)
-            _go_over(books, session.id, at, ClosingReason.REVOKED)
+        contained(books, session, partial(_reconsider_one, books, session.id, at, ended), at)
+    for session_id in ended:
+        over = books.session(session_id)
+        if over is not None:
+            step = partial(_go_over, books, session_id, at, ClosingReason.REVOKED)
+            contained(books, over, step, at)
     settle(books, at)
+
+
+def _reconsider_one(books: Books, session_id: str, at: datetime, ended: list[str]) -> None:
+    session = books.session(session_id)
+    if session is None:
+        return
+    facts, request = view_of_segment(books, session, at)
+    if books.customer(session.customer) is None or customer_fault(facts, request.location):
+        close(books, session, at, ClosingReason.REVOKED)
+    elif session.segment is None or still_covers(session.segment, facts, request):
+        books.set_deadline(session.id, visits.deadline(session, facts, request))
+    else:
+        _end(books, session, at)
+        ended.append(session_id)
 
 
 def close(books: Books, session: Session, at: datetime, reason: ClosingReason) -> None:
     """Close a session as of an instant: debit what its last segment used, charge what it ran up."""
+    session = books.session(session.id) or session
     facts, request = view(books, session, at)
     debits = _debits(session, facts, request)
     refunds = _refunds(books.debits_of(session.id), session, at)
@@ -217,6 +287,14 @@ def view(books: Books, session: Session, at: datetime) -> tuple[Facts, Request]:
     return books.facts(customer, location, at, door), request
 
 
+def view_of_segment(books: Books, session: Session, at: datetime) -> tuple[Facts, Request]:
+    """The same by the way in which the open segment began: that is what it stands on (S-11)."""
+    segment = session.segment
+    if segment is None:
+        return view(books, session, at)
+    return view(books, replace(session, channel=segment.channel, door=segment.door), at)
+
+
 def schedule(
     books: Books, session: Session, facts: Facts, request: Request, before: Session | None = None
 ) -> None:
@@ -236,12 +314,12 @@ def schedule(
 def refresh_all_on(books: Books, pass_id: str, at: datetime) -> None:
     """Set the deadlines of all sessions on a pass anew: they draw on one balance."""
     for session in books.sessions_on([pass_id]):
-        refresh(books, session, at)
+        contained(books, session, partial(refresh, books, session, at), at)
 
 
 def refresh(books: Books, session: Session, at: datetime) -> None:
     """Set a session's deadline anew."""
-    facts, request = view(books, session, at)
+    facts, request = view_of_segment(books, session, at)
     books.set_deadline(session.id, visits.deadline(session, facts, request))
 
 
@@ -250,22 +328,29 @@ def _closed_or_goes_on(books: Books, session: Session, at: datetime) -> bool:
     if session.closes_at <= at:
         close(books, session, at, session.closes_for)
         return True
-    facts, request = view(books, session, at)
+    facts, request = view_of_segment(books, session, at)
     idle = visits.idle_at(session, request.location)
     if idle is not None and idle <= at:
         close(books, session, session.idle_since or at, ClosingReason.WIFI_IDLE)
         return True
-    if session.segment is None or still_covers(session.segment, facts, request):
-        books.set_deadline(session.id, visits.deadline(session, facts, request))
-        return True
-    return False
+    if session.segment is not None and not still_covers(session.segment, facts, request):
+        return False
+    following = visits.deadline(session, facts, request)
+    if following <= at:
+        raise RuntimeError("a deadline that has passed comes again, and would for ever")
+    books.set_deadline(session.id, following)
+    return True
 
 
 def _end(books: Books, session: Session, at: datetime) -> ClosingReason:
     """End a session's segment by the clock, and say by which rule (S-10)."""
-    facts, request = view(books, session, at)
-    reason = visits.ending_reason(session.segment, facts, request)
+    session = books.session(session.id) or session
+    facts, request = view_of_segment(books, session, at)
+    segment = session.segment
+    reason = visits.ending_reason(segment, facts, request)
     books.record(segment_end(session, facts, request, reason), at)
+    if segment is not None and segment.counts is not None and segment.pass_ is not None:
+        refresh_all_on(books, segment.pass_, at)
     return reason
 
 

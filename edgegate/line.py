@@ -12,6 +12,7 @@ from msgspec import Struct
 from edgegate.bookkeeper import Afterwards, Bookkeeper
 from edgegate.checkin import Outcome, leave, present
 from edgegate.credentials.lookup import lookup
+from edgegate.deadlines import FAULT_CHARACTERS_MAX
 from edgegate.doors.runner import DoorRunner
 from edgegate.passes.happenings import Denied
 from edgegate.passes.model import Channel, Direction
@@ -22,8 +23,8 @@ from edgegate.store.books import Books
 
 log = logging.getLogger(__name__)
 
-FAULT_CHARACTERS_MAX = 4000
-"""How much of a trace is recorded: its end, which says what happened."""
+STALE_S = 3.0
+"""A tap that waited longer than this for the one before it opens for nobody, or somebody else."""
 
 
 class Place(Struct, frozen=True, kw_only=True):
@@ -73,6 +74,10 @@ class Line:
             await self._enter(place, scan, show)
 
     async def _enter(self, place: Place, scan: Scan, show: Callable[[Signal], None]) -> None:
+        if time.monotonic_ns() - scan.read_ns > STALE_S * 1e9:
+            log.error("dropped a tap at %s that had waited too long", place.door)
+            show(Signal.REFUSED)
+            return
         outcome = await self._decided(place, scan)
         door = self._doors[place.door]
         granted = outcome is None or outcome.decision.opens

@@ -3,14 +3,24 @@
 They hold ids and keyed hashes, never names or card numbers.
 """
 
+import atexit
 import json
 import logging
+import queue
 import re
 import sys
+import time
+from logging.handlers import QueueHandler, QueueListener
 from typing import Any
 
 LINE_CHARACTERS_MAX = 8000
 """A longer line is cut; the journal would split it."""
+
+LINES_WAITING_MAX = 1000
+"""When whoever reads the log is so far behind, the newest line is dropped."""
+
+LAST_WORDS_S = 0.5
+"""How long the end of the process waits for lines that are still to be written."""
 
 _PRIORITY = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3}
 _PLAIN = re.compile(r"[^\s\"=]+\Z")
@@ -19,13 +29,40 @@ _PLAIN = re.compile(r"[^\s\"=]+\Z")
 def set_up(level: str, *, for_journal: bool) -> None:
     """Send all logging to stderr; for the journal each line begins with its priority."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(LineFormatter(for_journal=for_journal))
-    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    waiting: queue.Queue[logging.LogRecord] = queue.Queue(LINES_WAITING_MAX)
+    # A log that hangs, as on a dying disk, must stop its own thread and not the doors'.
+    hand_over = DroppingHandler(waiting)
+    hand_over.setFormatter(LineFormatter(for_journal=for_journal))
+    QueueListener(waiting, handler).start()
+    atexit.register(_last_words, waiting)
+    logging.basicConfig(level=level.upper(), handlers=[hand_over], force=True)
 
 
 def event(log: logging.Logger, name: str, **fields: Any) -> None:
     """Log an event with its fields; fields that are None are left out."""
     log.info(name, extra={"fields": fields})
+
+
+def _last_words(waiting: "queue.Queue[logging.LogRecord]") -> None:
+    """Let what waits be written when the process ends, but not for longer than a moment."""
+    ends_s = time.monotonic() + LAST_WORDS_S
+    while not waiting.empty() and time.monotonic() < ends_s:
+        time.sleep(0.01)
+
+
+class DroppingHandler(QueueHandler):
+    """Hands finished lines to the thread that writes them; where that hangs they are dropped."""
+
+    def __init__(self, waiting: "queue.Queue[logging.LogRecord]") -> None:
+        super().__init__(waiting)
+        self.dropped = 0
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        """Never wait."""
+        try:
+            self.queue.put_nowait(record)
+        except queue.Full:
+            self.dropped += 1
 
 
 class LineFormatter(logging.Formatter):

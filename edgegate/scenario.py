@@ -221,7 +221,7 @@ class RecordReader:
         if isinstance(filled, dict):
             self._fill(kind, filled)
         record: Record | None = read_struct(KINDS[kind].type, filled, where, self._faults)
-        if record is not None and kind == "location":
+        if record is not None and kind == "location" and record.id not in self._locations:
             self._locations.append(record.id)
         return record
 

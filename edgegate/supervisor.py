@@ -14,7 +14,7 @@ from edgegate.ports import DeviceAbsentError, DriverStatus, LibraryMissingError,
 
 D = TypeVar("D")
 
-NAMES_MAX = 256
+NAMES_MAX = 512
 """Devices on one board; more than an appliance has lines for."""
 
 DETAIL_MAX = 300

@@ -11,9 +11,10 @@ from msgspec import Struct
 from edgegate.deadlines import view
 from edgegate.demo.site import PEOPLE, Person
 from edgegate.passes import visits
-from edgegate.passes.decide import hand_over
 from edgegate.passes.facts import Facts
-from edgegate.passes.model import Pass, Session, Unit
+from edgegate.passes.model import Pass, Unit
+from edgegate.passes.payment import hand_over
+from edgegate.passes.state import Session
 from edgegate.store import chain, ledger
 from edgegate.store.books import Books
 from edgegate.store.chain import Entry, Link
@@ -107,7 +108,8 @@ def brief(entry: Entry) -> str:
 
 def _visit(books: Books, session: Session, now: datetime) -> Visit:
     facts, request = view(books, session, now)
-    p = facts.pass_of(session.segment.pass_) if session.segment is not None else None
+    paying = session.segment.pass_ if session.segment is not None else None
+    p = facts.pass_of(paying) if paying is not None else None
     ends = visits.deadline(session, facts, request)
     after = hand_over(facts, request.moved(ends)) if ends < session.closes_at else None
     follower = facts.pass_of(after.pass_) if after is not None and after.pass_ else None

@@ -8,7 +8,18 @@ from msgspec import Struct
 from edgegate.passes import coverage
 from edgegate.passes.facts import Facts, Request, day_of
 from edgegate.passes.localtime import business_day_named
-from edgegate.passes.model import Audience, Channel, Door, Kind, Offer, Pass, PassState, Terms, Unit
+from edgegate.passes.model import (
+    Audience,
+    Channel,
+    Door,
+    Kind,
+    Offer,
+    Pass,
+    PassState,
+    Per,
+    Terms,
+    Unit,
+)
 from edgegate.passes.prices import check_in_credits
 from edgegate.passes.reasons import Reason
 from edgegate.passes.state import Scope
@@ -251,4 +262,8 @@ def _starts(p: Pass, request: Request, facts: Facts) -> Iterator[datetime]:
         instants += [contract.starts_at, contract.ends_at]
     if p.on_date is not None:
         instants.append(business_day_named(place.timezone, place.day_cutoff, p.on_date).starts)
+    if p.per is Per.DAY:
+        # A day that is recorded at a location ahead of this one costs nothing here when it begins.
+        for day in {c.day for c in facts.coverages if c.pass_ == p.id}:
+            instants.append(business_day_named(place.timezone, place.day_cutoff, day).starts)
     yield from (at for at in instants if at is not None and at > request.at)

@@ -50,6 +50,8 @@ class Running(Struct, frozen=True, kw_only=True):
     customer: str
     pass_: str
     from_: datetime
+    closes_at: datetime
+    """When its session closes at the latest (S-05)."""
     booked: tuple[Span, ...] = ()
     """The customer's own reservations meanwhile, where such time is not counted (S-07)."""
 
@@ -67,6 +69,8 @@ class Facts(Struct, frozen=True, kw_only=True):
     ancestry: tuple[str, ...]
     """The location's id and those of all that it lies in, nearest first."""
     contracts: tuple[Contract, ...] = ()
+    others_contracts: tuple[Contract, ...] = ()
+    """Those of other holders that a pass hangs on: they make nobody here a member."""
     passes: tuple[Pass, ...] = ()
     remaining: Mapping[str, int] = {}
     coverages: tuple[Coverage, ...] = ()
@@ -99,7 +103,8 @@ class Facts(Struct, frozen=True, kw_only=True):
 
     def contract_of(self, p: Pass) -> Contract | None:
         """The contract that a pass hangs on, if it is known."""
-        return next((c for c in self.contracts if c.id == p.contract), None)
+        known = (*self.contracts, *self.others_contracts)
+        return next((c for c in known if c.id == p.contract), None)
 
     def active_contracts(self, at: datetime) -> tuple[Contract, ...]:
         """The contracts that run at the instant."""
@@ -114,7 +119,12 @@ class Facts(Struct, frozen=True, kw_only=True):
 
         One customer's time at several locations counts once, several customers' time adds up.
         """
-        return sum((counted(r.from_, at, r.booked) for r in self.runners(p).values()), ZERO)
+        closes: dict[str, datetime] = {}
+        for r in self.running:
+            if r.pass_ == p.id:
+                closes[r.customer] = max(r.closes_at, closes.get(r.customer, r.closes_at))
+        runners = self.runners(p).values()
+        return sum((counted(r.from_, min(at, closes[r.customer]), r.booked) for r in runners), ZERO)
 
     def runners(self, p: Pass) -> dict[str, Running]:
         """Who uses up a pass by time now, each by the earliest of their open segments on it."""

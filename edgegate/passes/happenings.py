@@ -115,6 +115,14 @@ class Arrived(Struct, frozen=True, kw_only=True):
     location: str
 
 
+class Left(Struct, frozen=True, kw_only=True):
+    """Somebody went out who was in no open visit; one that is open ends with `Closed` (D-06)."""
+
+    customer: str
+    location: str
+    at: datetime
+
+
 class WifiStopped(Struct, frozen=True, kw_only=True):
     """A customer's devices are off the Wi-Fi, as its accounting says (S-06)."""
 
@@ -183,6 +191,7 @@ Happening = (
     | SegmentEnded
     | SegmentBegan
     | Closed
+    | Left
     | WifiStopped
     | WifiDisconnected
 )

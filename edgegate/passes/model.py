@@ -20,7 +20,7 @@ Id = Annotated[str, Meta(min_length=1, max_length=128)]
 
 WallTime = Annotated[str, Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]\Z")]
 WallEnd = Annotated[str, Meta(pattern=r"^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)\Z")]
-Count = Annotated[int, Meta(ge=0)]
+Count = Annotated[int, Meta(ge=0, le=1_000_000_000)]
 
 
 class Day(StrEnum):
@@ -374,15 +374,15 @@ class Reservation(Record, frozen=True, kw_only=True):
 class Counted(Struct, frozen=True, kw_only=True):
     """Up to which entry of a device the cloud has already counted."""
 
-    epoch: Count
-    sequence: Count
+    epoch: Annotated[int, Meta(ge=0)]
+    sequence: Annotated[int, Meta(ge=0)]
 
 
 class Balance(Struct, frozen=True, kw_only=True):
     """What the cloud knows to be left of a pass (M-01)."""
 
     pass_: Id = field(name="pass")
-    remaining: int
+    remaining: Annotated[int, Meta(ge=-1_000_000_000, le=1_000_000_000)]
     counted: dict[str, Counted] = {}
 
 

@@ -157,6 +157,8 @@ def _by_coverage(facts: Facts, request: Request) -> Decision | None:
     c = min(paid, key=lambda c: _coverage_key(c, facts, request))
     segment = Segment(
         from_=request.at,
+        channel=request.channel,
+        door=request.door.id if request.door is not None else None,
         pass_=c.pass_,
         offer=c.offer,
         until=_earlier(c.until, free_until(facts, request)),
@@ -193,7 +195,13 @@ def by_reservation(facts: Facts, request: Request) -> Decision | None:
         return None
     r = min(now, key=lambda r: (r.from_, r.id))
     fresh = r.state is ReservationState.SCHEDULED
-    segment = Segment(from_=request.at, reservation=r.id, until=r.until)
+    segment = Segment(
+        from_=request.at,
+        channel=request.channel,
+        door=request.door.id if request.door is not None else None,
+        reservation=r.id,
+        until=r.until,
+    )
     return Decision(
         opens=True,
         reason=Reason.RESERVATION if fresh else Reason.COVERED,
@@ -272,6 +280,8 @@ def payment_by(lots: list[Pass], request: Request, facts: Facts) -> Payment:
         )
     segment = Segment(
         from_=request.at,
+        channel=request.channel,
+        door=request.door.id if request.door is not None else None,
         pass_=p.id,
         until=_earlier(spending.until, free_until(facts, request)),
         counts=counts,
@@ -308,6 +318,8 @@ def _sold(sale: Sale, request: Request, facts: Facts) -> Decision:
     until = day_of(request.location, request.at).ends if by_day else None
     segment = Segment(
         from_=request.at,
+        channel=request.channel,
+        door=request.door.id if request.door is not None else None,
         offer=sale.offer,
         sale=sale,
         until=_earlier(until, free_until(facts, request)),

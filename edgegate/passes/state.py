@@ -74,7 +74,12 @@ class Segment(Struct, frozen=True, kw_only=True):
     sale: Sale | None = None
     """Set where this visit is charged for the offer: a day is not charged twice."""
     until: Instant | None = None
+    channel: Channel = Channel.KIOSK
+    door: Id | None = None
+    """The way by which it began: F-07 is judged for that one when the cloud changes something."""
     counts: MinuteTerms | None = None
+    counted_from: Instant | None = None
+    """Set where another of the customer's segments has debited the time before (C-06)."""
     lots: tuple[Id, ...] = ()
     scope: Scope | None = None
 

@@ -7,17 +7,21 @@ from msgspec import Struct
 
 from edgegate.passes import chain
 from edgegate.passes.facts import Facts, Request, Running, Span, counted, day_of
-from edgegate.passes.localtime import Edge, next_occurrence
+from edgegate.passes.localtime import Edge, business_day_named, next_occurrence
 from edgegate.passes.model import Audience, Location, Pass
 from edgegate.passes.reasons import ClosingReason, Reason
 from edgegate.passes.state import MinuteTerms, Segment, Session, Tab
 from edgegate.passes.windows import current_window
+
+ENDLESS = timedelta(days=36_525)
+"""What lasts a century is not waited for: its end might be no date at all."""
 
 HALF_A_SECOND = timedelta(milliseconds=500)
 
 CLOSING = {
     Reason.EXPIRED: ClosingReason.EXPIRED,
     Reason.CONTRACT_ENDED: ClosingReason.CONTRACT_ENDED,
+    Reason.OTHER_DATE: ClosingReason.CUTOFF,
     Reason.OTHER_AUDIENCE: ClosingReason.CONTRACT_ENDED,
     Reason.OUTSIDE_HOURS: ClosingReason.WINDOW_ENDED,
     Reason.USED_UP: ClosingReason.USED_UP,
@@ -106,6 +110,9 @@ def _pass_ends(p: Pass, facts: Facts, request: Request) -> Iterator[datetime]:
         yield contract.ends_at
     if p.audience is not Audience.ALL:
         yield from _membership_changes(facts, request.at)
+    if p.on_date is not None:
+        place = request.location
+        yield business_day_named(place.timezone, place.day_cutoff, p.on_date).ends
     window = current_window(p, request.location, request.at)
     if window is not None:
         yield window.ends
@@ -120,13 +127,16 @@ def _membership_changes(facts: Facts, at: datetime) -> Iterator[datetime]:
 
 def _exhaustion(lots: list[Pass], terms: MinuteTerms, facts: Facts) -> Iterator[datetime]:
     """When what pays by the minute runs out, if those who use it now all stay (C-06, C-07)."""
-    left = timedelta(minutes=sum(facts.remaining[p.id] for p in lots))
+    amount = sum(facts.remaining[p.id] for p in lots)
+    left = timedelta(minutes=amount)
     if terms.credit_price_hour is not None:
-        if terms.credit_price_hour == 0:
-            return
-        left = timedelta(hours=sum(facts.remaining[p.id] for p in lots)) / terms.credit_price_hour
+        left = (
+            timedelta(hours=amount) / terms.credit_price_hour
+            if terms.credit_price_hour
+            else ENDLESS
+        )
     runners = [r for p in lots for r in facts.runners(p).values()]
-    if runners:
+    if runners and left < ENDLESS:
         yield used_up_at(runners, left)
 
 
@@ -191,7 +201,8 @@ def time_on(session: Session, facts: Facts, at: datetime) -> timedelta:
         return timedelta(0)
     own = [r for r in facts.running if r.session == session.id]
     booked = own[0].booked if own else ()
-    mine = (segment.from_, session.id)
+    since = segment.counted_from or segment.from_
+    mine = (since, session.id)
     others = [
         (r.from_, r.session)
         for r in facts.running
@@ -199,8 +210,7 @@ def time_on(session: Session, facts: Facts, at: datetime) -> timedelta:
     ]
     if any(other < mine for other in others):
         return timedelta(0)
-    until = min([at, *(since for since, _ in others)])
-    return counted(segment.from_, until, booked)
+    return counted(since, at, booked)
 
 
 def with_tab(tabs: tuple[Tab, ...], tab: Tab | None) -> tuple[Tab, ...]:

@@ -2,9 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import Protocol, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -21,11 +19,9 @@ from edgegate.passes.happenings import (
 )
 from edgegate.passes.model import (
     Balance,
-    Credential,
     Customer,
     Door,
     Location,
-    Offer,
     Pass,
     PassState,
     Reservation,
@@ -44,99 +40,31 @@ from edgegate.store.projection import (
     project,
     read_session,
 )
+from edgegate.store.records import Files, Records
 
 _coverage = msgspec.json.Decoder(Coverage).decode
 _session = msgspec.json.Decoder(Session).decode
 _debited = msgspec.json.Decoder(Debited).decode
 
-R = TypeVar("R", bound=msgspec.Struct)
-
 ANSWERS_MAX = 256
-ANCESTORS_MAX = 16
-"""How deep locations may lie in each other; a deeper or circular tree is cut there."""
+"""How many answers of toggle readers are remembered; the oldest goes."""
 
 
-class Files(Protocol):
-    """The two database files, as whoever recovers them leaves them now."""
-
-    @property
-    def ledger(self) -> sqlite3.Connection:
-        """What this device did; only entries are ever added."""
-
-    @property
-    def cache(self) -> sqlite3.Connection:
-        """The copy of the cloud's records; the line only reads it."""
-
-
-class Books:
+class Books(Records):
     """The cloud's records and the ledger, as one device's line reads and writes them.
 
     Every method runs inside a job of the database thread; none of them commits.
     """
 
     def __init__(self, store: Files, stamp: Callable[[], Stamp]) -> None:
-        self._store = store
+        super().__init__(store)
         self._stamp = stamp
-        self._places_of = store.cache
-        self._locations: dict[str, Location | None] = {}
-        self._doors: dict[str, Door | None] = {}
-        self._offers: tuple[Offer, ...] | None = None
         self.lockdown = False
         self.reached_at: datetime | None = None
         """When the cloud was last reached, while it is out of reach."""
         self.clock_trusted = True
         self.answers: dict[tuple[str, str], object] = {}
         """What was answered lately, by door and credential; a restart forgets it."""
-
-    def forget_places(self) -> None:
-        """Read locations and doors afresh; called after each change of the cache."""
-        self._locations.clear()
-        self._doors.clear()
-        self._offers = None
-
-    # Records of the cloud.
-
-    @contextmanager
-    def snapshot(self) -> Iterator[None]:
-        """Let all that is read of the cloud's records inside come from one state.
-
-        It also takes the file's lock once and not for each of six reads, which halves their time.
-        """
-        cache_file = self._store.cache
-        cache_file.execute("BEGIN")
-        try:
-            yield
-        finally:
-            # Nothing was written; SQLite itself has ended it where the file failed.
-            if cache_file.in_transaction:
-                cache_file.execute("ROLLBACK")
-
-    def location(self, location_id: str) -> Location | None:
-        """A location by its id."""
-        self._follow_file()
-        if location_id not in self._locations:
-            self._locations[location_id] = self.record_of(cache.LOCATION, location_id)
-        return self._locations[location_id]
-
-    def door(self, door_id: str) -> Door | None:
-        """A door by its id."""
-        self._follow_file()
-        if door_id not in self._doors:
-            self._doors[door_id] = self.record_of(cache.DOOR, door_id)
-        return self._doors[door_id]
-
-    def customer(self, customer_id: str) -> Customer | None:
-        """A customer by their id."""
-        return self.record_of(cache.CUSTOMER, customer_id)
-
-    def record_of(self, kind: cache.Kind[R], record_id: str) -> R | None:
-        """A record of the cloud's by its id."""
-        return cache.get(self._store.cache, kind, record_id)
-
-    def credential(self, lookup: str) -> Credential | None:
-        """A credential by its keyed hash."""
-        found = cache.find(self._store.cache, cache.CREDENTIAL, "lookup", lookup)
-        return found[0] if found else None
 
     def remaining(self, passes: Iterable[Pass]) -> dict[str, int]:
         """What is left of each pass (M-01): its balance less the debits not yet counted in it."""
@@ -163,18 +91,22 @@ class Books:
         self, customer: Customer, location: Location, at: datetime, door: Door | None = None
     ) -> Facts:
         """All that a decision about a customer at a location may look at."""
-        passes = tuple(self._held_by(customer, cache.PASS))
-        passes = tuple(p for p in passes if p.state is not PassState.CANCELLED)
-        counted = [p.id for p in passes if p.unit in (Unit.MINUTE, Unit.CREDIT)]
+        passes = tuple(self.held_by(customer, cache.PASS))
+        passes = tuple(p for p in passes if _is_kept(p, location, at))
+        contracts = tuple(self.held_by(customer, cache.CONTRACT))
+        session = self.session_of(customer.id, location.id)
+        ridden = self._ridden(session, passes)
+        counted = [p.id for p in (*passes, *ridden) if p.unit in (Unit.MINUTE, Unit.CREDIT)]
         resource = door.resource if door is not None else None
         return Facts(
             customer=customer,
-            ancestry=self._ancestry(location),
-            contracts=tuple(self._held_by(customer, cache.CONTRACT)),
+            ancestry=self.ancestry(location),
+            contracts=contracts,
+            others_contracts=tuple(self.hung_on(passes, contracts)),
             passes=passes,
-            remaining=self.remaining(passes),
+            remaining=self.remaining((*passes, *ridden)),
             coverages=self._coverages_of(customer.id, at),
-            session=self.session_of(customer.id, location.id),
+            session=session,
             running=tuple(self._running(counted, at)) if counted else (),
             lockdown=self.lockdown,
             reservations=self._reservations_of(customer.id, at),
@@ -229,11 +161,44 @@ class Books:
         )
         return [_session(row[0]) for row in rows]
 
-    def set_deadline(self, session_id: str, at: datetime) -> None:
-        """Note when a session asks for a look; derived, so not in the ledger."""
+    def set_deadline(self, session_id: str, at: datetime | None) -> None:
+        """Note when a session asks for a look, None: not again; derived, so not in the ledger."""
         self._store.ledger.execute(
-            "UPDATE session SET deadline = ? WHERE id = ?", (microseconds(at), session_id)
+            "UPDATE session SET deadline = ? WHERE id = ?",
+            (None if at is None else microseconds(at), session_id),
         )
+
+    def changed_at(self) -> datetime | None:
+        """When the last change from the cloud was looked at: deadlines before it have fired."""
+        row = self._store.ledger.execute(
+            "SELECT value FROM meta WHERE name = 'changed_at'"
+        ).fetchone()
+        return None if row is None else instant(row[0])
+
+    def note_change(self, at: datetime) -> None:
+        """Remember that all sessions were looked at after a change from the cloud."""
+        self._store.ledger.execute(
+            "INSERT OR REPLACE INTO meta VALUES ('changed_at', ?)", (microseconds(at),)
+        )
+
+    def attempt(self, step: Callable[[], object]) -> Exception | None:
+        """Do a step of a job whole or not at all; what undid it is returned.
+
+        Raises:
+            sqlite3.Error: the storage failed, and with it the whole job.
+        """
+        ledger = self._store.ledger
+        ledger.execute("SAVEPOINT step")
+        try:
+            step()
+        except Exception as error:  # the boundary of one record inside a job that concerns all
+            if isinstance(error, sqlite3.Error) and not isinstance(error, sqlite3.IntegrityError):
+                raise
+            ledger.execute("ROLLBACK TO step")
+            ledger.execute("RELEASE step")
+            return error
+        ledger.execute("RELEASE step")
+        return None
 
     # Writing.
 
@@ -263,24 +228,21 @@ class Books:
 
     # Parts.
 
-    def _follow_file(self) -> None:
-        """Places are remembered for as long as the cache is the same file."""
-        if self._places_of is not self._store.cache:
-            self._places_of = self._store.cache
-            self.forget_places()
-
-    def _held_by(self, customer: Customer, kind: cache.Kind[R]) -> list[R]:
-        held = cache.of_holder(self._store.cache, kind, customer.id)
-        if customer.team is not None:
-            held += cache.of_holder(self._store.cache, kind, customer.team)
-        return held
-
     def _coverages_of(self, customer_id: str, at: datetime) -> tuple[Coverage, ...]:
         rows = self._store.ledger.execute(
             "SELECT body FROM coverage WHERE customer = ? AND (until IS NULL OR until > ?)",
             (customer_id, microseconds(at - COVERAGE_KEPT)),
         )
         return tuple(_coverage(row[0]) for row in rows)
+
+    def _ridden(self, session: Session | None, passes: tuple[Pass, ...]) -> tuple[Pass, ...]:
+        """The passes of the open segment that are no longer the customer's: still debited."""
+        if session is None or session.segment is None:
+            return ()
+        held = {p.id for p in passes}
+        named = (session.segment.pass_, *session.segment.lots)
+        found = (self.record_of(cache.PASS, n) for n in named if n is not None and n not in held)
+        return tuple(p for p in found if p is not None)
 
     def _running(self, pass_ids: list[str], at: datetime) -> Iterator[Running]:
         for s in self.sessions_on(pass_ids):
@@ -290,7 +252,8 @@ class Books:
                     session=s.id,
                     customer=s.customer,
                     pass_=segment.pass_,
-                    from_=segment.from_,
+                    from_=segment.counted_from or segment.from_,
+                    closes_at=s.closes_at,
                     booked=self._booked(s, at),
                 )
 
@@ -326,13 +289,6 @@ class Books:
         found = cache.find(self._store.cache, cache.RESERVATION, "resource", resource_id)
         standing = (r for r in found if r.state is not ReservationState.CANCELLED)
         return tuple(r for r in standing if r.until > at)
-
-    def offers(self) -> tuple[Offer, ...]:
-        """Every pay-as-you-go offer."""
-        self._follow_file()
-        if self._offers is None:
-            self._offers = tuple(cache.every(self._store.cache, cache.OFFER))
-        return self._offers
 
     def _charged_offline(self, customer_id: str) -> int | None:
         if self.reached_at is None:
@@ -381,14 +337,13 @@ class Books:
         )
         return [_debited(row[0]) for row in rows]
 
-    def _ancestry(self, location: Location) -> tuple[str, ...]:
-        ids = [location.id]
-        parent = location.parent
-        while parent is not None and parent not in ids and len(ids) < ANCESTORS_MAX:
-            ids.append(parent)
-            above = self.location(parent)
-            parent = above.parent if above is not None else None
-        return tuple(ids)
+
+def _is_kept(p: Pass, location: Location, at: datetime) -> bool:
+    """Whether a pass counts as one: not cancelled (F-10), and not long expired (NX-26)."""
+    if p.state is PassState.CANCELLED:
+        return False
+    kept = timedelta(days=location.keep_expired_days)
+    return p.expires_at is None or at < p.expires_at + kept
 
 
 def _is_counted(balance: Balance | None, device: str, epoch: int, sequence: int) -> bool:

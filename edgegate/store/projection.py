@@ -20,6 +20,7 @@ from edgegate.passes.happenings import (
     Denied,
     Granted,
     Happening,
+    Left,
     Opened,
     Refunded,
     SegmentBegan,
@@ -37,6 +38,9 @@ from edgegate.store.chain import Entry
 from edgegate.store.ledger import EntryType, entries
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+COVERAGES_KEPT = 16
+"""So many of a customer's newest are kept however old: a clock that jumped ahead may come back."""
+
 COVERAGE_KEPT = timedelta(days=2)
 """How long an ended coverage is kept: its business day may still run at another location."""
 
@@ -54,6 +58,7 @@ TYPES: dict[type[Happening], EntryType] = {
     SegmentEnded: EntryType.SESSION_SEGMENT,
     SegmentBegan: EntryType.SESSION_SEGMENT,
     Closed: EntryType.SESSION_CLOSED,
+    Left: EntryType.DOOR_EXIT,
 }
 
 TABLES = ("session", "coverage", "debit", "charge", "arrived", "moved", "begun", "seen")
@@ -147,8 +152,9 @@ def _take(ledger: sqlite3.Connection, h: Debited | Refunded, amount: int, entry:
 
 def _cover(ledger: sqlite3.Connection, coverage: Coverage) -> None:
     ledger.execute(
-        "DELETE FROM coverage WHERE customer = ? AND until < ?",
-        (coverage.customer, microseconds(coverage.from_ - COVERAGE_KEPT)),
+        "DELETE FROM coverage WHERE customer = ?1 AND until < ?2 AND rowid NOT IN"
+        " (SELECT rowid FROM coverage WHERE customer = ?1 ORDER BY rowid DESC LIMIT ?3)",
+        (coverage.customer, microseconds(coverage.from_ - COVERAGE_KEPT), COVERAGES_KEPT),
     )
     until = None if coverage.until is None else microseconds(coverage.until)
     ledger.execute(
@@ -192,6 +198,7 @@ def _opened(ledger: sqlite3.Connection, h: Opened, _entry: Entry) -> None:
 def _segment_ended(ledger: sqlite3.Connection, h: SegmentEnded, _entry: Entry) -> None:
     session = read_session(ledger, h.session)
     if session is not None:
+        _count_on(ledger, session, h.at)
         minutes = session.minutes + h.minutes
         tabs = with_tab(session.tabs, h.tab)
         _update(ledger, replace(session, segment=None, minutes=minutes, tabs=tabs))
@@ -209,7 +216,25 @@ def paid_by(session: Session, segment: Segment) -> tuple[str, ...]:
     return (*session.paid_by, *(p for p in named if p not in session.paid_by))
 
 
+def _count_on(ledger: sqlite3.Connection, ended: Session, at: datetime) -> None:
+    """Let the customer's other segments on the pass count from where this one ends (C-06)."""
+    if ended.segment is None or ended.segment.counts is None:
+        return
+    rows = ledger.execute(
+        "SELECT body FROM session WHERE customer = ? AND pass = ? AND id != ?",
+        (ended.customer, ended.segment.pass_, ended.id),
+    ).fetchall()
+    mine = (ended.segment.counted_from or ended.segment.from_, ended.id)
+    for other in map(_session, (row[0] for row in rows)):
+        segment = other.segment
+        if segment is not None and mine < (segment.counted_from or segment.from_, other.id):
+            _update(ledger, replace(other, segment=replace(segment, counted_from=at)))
+
+
 def _closed(ledger: sqlite3.Connection, h: Closed, _entry: Entry) -> None:
+    session = read_session(ledger, h.session)
+    if session is not None:
+        _count_on(ledger, session, h.at)
     ledger.execute("DELETE FROM session WHERE id = ?", (h.session,))
     ledger.execute(
         "DELETE FROM coverage WHERE customer = ? AND session = ?", (h.customer, h.session)
@@ -217,6 +242,10 @@ def _closed(ledger: sqlite3.Connection, h: Closed, _entry: Entry) -> None:
     left = h.reason in (ClosingReason.EXIT, ClosingReason.CHECKOUT)
     how = "exit" if left else "rule"
     _move(ledger, h.customer, h.location, microseconds(h.at), how)
+
+
+def _left(ledger: sqlite3.Connection, h: Left, _entry: Entry) -> None:
+    _move(ledger, h.customer, h.location, microseconds(h.at), "exit")
 
 
 def _move(ledger: sqlite3.Connection, customer: str, location: str, at: int, how: str) -> None:
@@ -258,6 +287,7 @@ _WRITERS: dict[type[Happening], Callable[[sqlite3.Connection, Any, Entry], None]
     SegmentEnded: _segment_ended,
     SegmentBegan: _segment_began,
     Closed: _closed,
+    Left: _left,
     WifiStopped: _wifi_stopped,
     WifiDisconnected: _wifi_disconnected,
 }
@@ -270,6 +300,9 @@ def happening_of(entry: Entry) -> Happening | None:
     if entry.type not in _BY_TYPE or entry.data is None:
         return None
     kind = _BY_TYPE[EntryType(entry.type)]
+    if entry.type == EntryType.DOOR_EXIT and b'"customer"' not in entry.data:
+        # What the door itself reports of an exit names nobody.
+        return None
     if entry.type == EntryType.SESSION_SEGMENT:
         kind = SegmentBegan if "segment" in msgspec.json.decode(entry.data) else SegmentEnded
     return msgspec.json.decode(entry.data, type=kind)
@@ -289,5 +322,11 @@ def rebuild(ledger: sqlite3.Connection) -> None:
         ledger.execute(f"DELETE FROM {table}")  # noqa: S608 - names from the line above
     for entry in entries(ledger):
         happening = happening_of(entry)
+        if isinstance(happening, Opened):
+            # A visit there whose end was lost: it ended before this one began (S-01).
+            ledger.execute(
+                "DELETE FROM session WHERE customer = ? AND location = ?",
+                (happening.session.customer, happening.session.location),
+            )
         if happening is not None:
             project(ledger, happening, entry)

@@ -48,6 +48,7 @@ class DatabaseThread(Generic[S]):
         self._unanswered: set[Job[S]] = set()
         self._running = False
         self._ended: asyncio.Future[None] | None = None
+        self._worker: Worker[S] | None = None
 
     async def start(self, open_store: Callable[[], S]) -> S:
         """Start the thread and open the store on it; return the store, which only jobs may touch.
@@ -62,7 +63,7 @@ class DatabaseThread(Generic[S]):
         answer: asyncio.Future[S] = loop.create_future()
         self._ended = loop.create_future()
         self._inbox = SimpleQueue()
-        worker = Worker(loop, self._inbox, self._limits, self._answer)
+        worker = self._worker = Worker(loop, self._inbox, self._limits, self._answer)
         self._running = True
         threading.Thread(
             target=worker.main,
@@ -119,6 +120,11 @@ class DatabaseThread(Generic[S]):
                 loop.call_soon(on_done, result, error)
 
         self._submit(Job(job, Scope.LEDGER, urgency, done))
+
+    @property
+    def repairing(self) -> bool:
+        """Whether it reads a damaged file whole now, and so answers nobody for a while."""
+        return self._worker is not None and self._worker.repairing
 
     async def close(self) -> None:
         """Finish the jobs that were taken, close the store, end the thread; safe to repeat."""

@@ -46,6 +46,8 @@ class Worker(Generic[S]):
         self._waiting: Waiting[S] = Waiting()
         self._closing = False
         self._broken: Exception | None = None
+        self.repairing = False
+        """Whether the files are being repaired; read by the event loop."""
         self._repair_at_s = 0.0
 
     def main(
@@ -181,8 +183,11 @@ class Worker(Generic[S]):
         Jobs are refused, and not run again after the repair, wherever somebody stands and waits: a
         door that opens seconds after the tap opens for nobody, or for somebody else.
         """
+        # From now on nobody hands in anything that would wait for the end of it.
+        self.repairing = monotonic() >= self._repair_at_s
+        self._drain()
         self._refuse(self._waiting.pop_hasty(), broken)
-        if monotonic() >= self._repair_at_s:
+        if self.repairing:
             try:
                 store.recover(broken)
             except OperatingError as error:
@@ -190,6 +195,8 @@ class Worker(Generic[S]):
                 self._repair_at_s = monotonic() + self._limits.recover_retry_s
             else:
                 self._broken = None
+            finally:
+                self.repairing = False
         self._drain()
         jobs = self._waiting.pop_hasty() if self._broken is None else self._waiting.pop_all()
         self._refuse(jobs, broken)

@@ -246,7 +246,7 @@ locations = ["porto"]
         (Contract, "starts_at = '2026-01-01T00:00:00Z'", "starts_at: must be a date-time with"),
         (Contract, "starts_at = 0001-01-01T00:00:00+14:00", "starts_at: must be a year from 1 to"),
         (Pass, "on_date = 2026-01-01T00:00:00Z", "on_date: must be a date, like 2026-03-29 (got"),
-        (Pass, "amount = -1", "amount: must be a whole number of at least 0 (got -1)"),
+        (Pass, "amount = -1", "amount: must be a whole number from 0 to 1000000000 (got -1)"),
         (
             Pass,
             "[[hours]]\nfrom_ = '10:00'",
