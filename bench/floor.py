@@ -17,14 +17,14 @@ from pathlib import Path
 
 from edgegate.store.connections import connect
 
-GRANTED_BYTES = 197
-COVERED_BYTES = 200
-DEBITED_BYTES = 229
-OPENED_BYTES = 372
-DENIED_BYTES = 198
-UNKNOWN_BYTES = 232
-COVERAGE_BYTES = 155
-SESSION_BYTES = 360
+GRANTED_BYTES = 200
+COVERED_BYTES = 203
+DEBITED_BYTES = 210
+OPENED_BYTES = 398
+DENIED_BYTES = 150
+UNKNOWN_BYTES = 155
+COVERAGE_BYTES = 140
+SESSION_BYTES = 386
 MONOTONIC = "00000000-0000-0000-0000-000000000000:0000000.000000"
 SOURCE = "edgegate/bench/pi"
 DAY_US = 86_400_000_000
@@ -70,6 +70,7 @@ class Floor:
             self.write([("access.denied", DENIED_BYTES)], at_us)
         elif session:
             self.write([("access.granted", COVERED_BYTES)], at_us)
+            self.move(customer, at_us)
         else:
             self.enter(customer, at_us)
         self.ledger.execute("COMMIT")
@@ -92,6 +93,8 @@ class Floor:
         ledger.execute(coverages, (customer, at_us)).fetchall()
         minutes = "SELECT body FROM session WHERE pass = ? ORDER BY customer, location"
         ledger.execute(minutes, ids[-1:]).fetchall()
+        reservations = "SELECT body FROM reservation WHERE customer = ? ORDER BY id"
+        cache.execute(reservations, (customer,)).fetchall()
         session = "SELECT body FROM session WHERE customer = ? AND location = ?"
         return self.one(ledger, session, customer, "hq")
 
@@ -103,17 +106,15 @@ class Floor:
             ("session.opened", OPENED_BYTES),
         ]
         key = self.write(kinds, at_us)
+        self.move(customer, at_us)
         pass_id = customer.replace("customer", "pass") + "-0"
         run = self.ledger.execute
-        debit = "INSERT INTO debit (pass, device, epoch, sequence, amount) VALUES (?, ?, ?, ?, ?)"
-        run(debit, (pass_id, "pi", key >> 32, key & 0xFFFFFFFF, 1))
-        run("DELETE FROM coverage WHERE customer = ? AND until < ?", (customer, at_us - 2 * DAY_US))
-        run(
-            "INSERT INTO coverage (pass, customer, day, until, session, body)"
-            " VALUES (?, ?, ?, ?, ?, ?)",
-            (pass_id, customer, "2026-01-01", at_us + DAY_US, None, bytes(COVERAGE_BYTES)),
-        )
         name = f"pi-{key >> 32}-{key & 0xFFFFFFFF}"
+        debit = "INSERT INTO debit VALUES (?, ?, ?, ?, ?, ?)"
+        run(debit, (pass_id, "pi", key >> 32, key & 0xFFFFFFFF, 1, name))
+        run("DELETE FROM coverage WHERE customer = ? AND until < ?", (customer, at_us - 2 * DAY_US))
+        coverage = "INSERT INTO coverage (customer, until, session, body) VALUES (?, ?, ?, ?)"
+        run(coverage, (customer, at_us + DAY_US, None, bytes(COVERAGE_BYTES)))
         deadline_us = at_us + DAY_US
         run(
             "INSERT INTO session (id, customer, location, pass, deadline, body)"
@@ -121,6 +122,15 @@ class Floor:
             (name, customer, "hq", pass_id, deadline_us, bytes(SESSION_BYTES)),
         )
         run("UPDATE session SET deadline = ? WHERE id = ?", (deadline_us + 1, name))
+
+    def move(self, customer: str, at_us: int) -> None:
+        """That somebody came, and that the day has begun."""
+        run = self.ledger.execute
+        run("INSERT OR REPLACE INTO moved VALUES (?, ?, ?, ?)", (customer, "hq", at_us, "entry"))
+        begun = (
+            "INSERT INTO begun VALUES (?, ?) ON CONFLICT DO UPDATE SET day = excluded.day WHERE 0"
+        )
+        run(begun, ("hq", "2026-01-01"))
 
     def write(self, kinds: list[tuple[str, int]], at_us: int) -> int:
         """Append entries of these types and sizes; the key of the first."""

@@ -37,10 +37,13 @@ def compare(daemon: dict[str, tuple[int, int]], floor: dict[str, tuple[int, int]
     """
     if daemon.keys() != floor.keys():
         raise UnlikeError(f"{sorted(daemon)} beside {sorted(floor)}")
-    for kind, (rows, size) in daemon.items():
-        floor_rows, floor_size = floor[kind]
-        off = abs(size / rows - floor_size / floor_rows) / (size / rows)
+    unlike = [
+        f"{kind}: {rows} rows of {size // rows} bytes, {floor_rows} of {floor_size // floor_rows}"
+        for kind, (rows, size) in daemon.items()
+        for floor_rows, floor_size in (floor[kind],)
+        if abs(size / rows - floor_size / floor_rows) / (size / rows) > BYTES_OFF_MAX
         # A subject that starts is tapped until it answers, so of these some more may be there.
-        as_often = rows == floor_rows or kind == _GRANTED
-        if off > BYTES_OFF_MAX or not as_often:
-            raise UnlikeError(f"{kind}: {rows} rows, {size} bytes; {floor_rows}, {floor_size}")
+        or (rows != floor_rows and kind != _GRANTED)
+    ]
+    if unlike:
+        raise UnlikeError("; ".join(unlike))

@@ -138,6 +138,9 @@ def leave(
     """Close a customer's session at a location, if there is one; what it was is returned."""
     settle(books, at)
     session = books.session_of(customer_id, location_id)
+    if session is not None and at < session.opened_at:
+        # They came back before it could be recorded that they had left.
+        session = None
     if session is not None:
         close(books, session, at, reason)
         settle(books, at)

@@ -13,7 +13,7 @@ from edgegate.passes.reasons import ClosingReason, Reason
 from edgegate.passes.state import MinuteTerms, Sale, Scope, Segment, Session, Tab
 
 
-class Granted(Struct, frozen=True, kw_only=True):
+class Granted(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Somebody may enter; `session` is the visit that the entry belongs to, if it has one.
 
     `customer` is None for an unknown credential that the offline rule lets in (D-08).
@@ -36,7 +36,7 @@ class Granted(Struct, frozen=True, kw_only=True):
     lookup: str | None = None
 
 
-class Denied(Struct, frozen=True, kw_only=True):
+class Denied(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Somebody may not; an unknown credential leaves its keyed hash and nothing else (F-12)."""
 
     location: str
@@ -52,7 +52,7 @@ class Denied(Struct, frozen=True, kw_only=True):
     """The trace of an unexpected fault, where that was the reason."""
 
 
-class Debited(Struct, frozen=True, kw_only=True):
+class Debited(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Something left a pass: a use with the coverage it bought, or a segment's minutes."""
 
     pass_: str = field(name="pass")
@@ -73,7 +73,7 @@ class Debited(Struct, frozen=True, kw_only=True):
     """Where it was counted by time: the terms it was rounded by."""
 
 
-class Refunded(Struct, frozen=True, kw_only=True):
+class Refunded(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Something came back to a pass: it was spent after the customer had left (S-06)."""
 
     pass_: str = field(name="pass")
@@ -83,7 +83,7 @@ class Refunded(Struct, frozen=True, kw_only=True):
     amount: int
 
 
-class Sold(Struct, frozen=True, kw_only=True):
+class Sold(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A pay-as-you-go pass was sold at the door (O-04); `until` is set for a business day."""
 
     sale: Sale
@@ -95,7 +95,7 @@ class Sold(Struct, frozen=True, kw_only=True):
     until: datetime | None = None
 
 
-class Charged(Struct, frozen=True, kw_only=True):
+class Charged(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a visit costs on an offer, in minor units (P-05); the cloud invoices."""
 
     offer: str
@@ -107,7 +107,7 @@ class Charged(Struct, frozen=True, kw_only=True):
     used_s: int
 
 
-class Arrived(Struct, frozen=True, kw_only=True):
+class Arrived(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Somebody came for whom a reservation was made (C-09)."""
 
     reservation: str
@@ -115,7 +115,7 @@ class Arrived(Struct, frozen=True, kw_only=True):
     location: str
 
 
-class Left(Struct, frozen=True, kw_only=True):
+class Left(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Somebody went out who was in no open visit; one that is open ends with `Closed` (D-06)."""
 
     customer: str
@@ -123,7 +123,7 @@ class Left(Struct, frozen=True, kw_only=True):
     at: datetime
 
 
-class WifiStopped(Struct, frozen=True, kw_only=True):
+class WifiStopped(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A customer's devices are off the Wi-Fi, as its accounting says (S-06)."""
 
     session: str
@@ -132,7 +132,7 @@ class WifiStopped(Struct, frozen=True, kw_only=True):
     at: datetime
 
 
-class WifiDisconnected(Struct, frozen=True, kw_only=True):
+class WifiDisconnected(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A customer's right to be on the Wi-Fi ended: they are to be disconnected (S-09, S-13)."""
 
     session: str
@@ -140,13 +140,13 @@ class WifiDisconnected(Struct, frozen=True, kw_only=True):
     location: str
 
 
-class Opened(Struct, frozen=True, kw_only=True):
+class Opened(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A session began (S-01)."""
 
     session: Session
 
 
-class SegmentEnded(Struct, frozen=True, kw_only=True):
+class SegmentEnded(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A session's segment came to its end; `minutes` is what was debited for it (S-02)."""
 
     session: str
@@ -160,7 +160,7 @@ class SegmentEnded(Struct, frozen=True, kw_only=True):
     """What it ran up on an offer."""
 
 
-class SegmentBegan(Struct, frozen=True, kw_only=True):
+class SegmentBegan(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A session goes on, on this pass from here."""
 
     session: str
@@ -168,7 +168,7 @@ class SegmentBegan(Struct, frozen=True, kw_only=True):
     segment: Segment
 
 
-class Closed(Struct, frozen=True, kw_only=True):
+class Closed(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A session ended; `minutes` is what was debited in all of it."""
 
     session: str

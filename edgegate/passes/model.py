@@ -202,7 +202,7 @@ class OrderKey(StrEnum):
     ID = "id"
 
 
-class Record(Struct, frozen=True, kw_only=True):
+class Record(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A thing the cloud knows by its id; the wire and the scenario files name the same fields."""
 
     id: Id

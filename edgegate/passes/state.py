@@ -8,7 +8,7 @@ from edgegate.passes.model import Channel, Count, Id, Instant
 from edgegate.passes.reasons import ClosingReason
 
 
-class Scope(Struct, frozen=True, kw_only=True):
+class Scope(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Where and by which way something paid for counts, as it was when it was paid (C-07)."""
 
     home: Id | None = None
@@ -18,7 +18,7 @@ class Scope(Struct, frozen=True, kw_only=True):
     resources: tuple[Id, ...] = ()
 
 
-class Coverage(Struct, frozen=True, kw_only=True):
+class Coverage(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a spent use bought: free entry for one customer between two instants (C-01).
 
     It stands on a pass or on an offer. `session` is set where the use covers that visit only
@@ -35,7 +35,7 @@ class Coverage(Struct, frozen=True, kw_only=True):
     scope: Scope | None = None
 
 
-class MinuteTerms(Struct, frozen=True, kw_only=True):
+class MinuteTerms(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How a minute segment is rounded when it ends (C-06), and what a minute of it costs.
 
     `credit_price_hour` is set where credits pay for a resource by the hour (C-07).
@@ -46,7 +46,7 @@ class MinuteTerms(Struct, frozen=True, kw_only=True):
     credit_price_hour: int | None = None
 
 
-class Sale(Struct, frozen=True, kw_only=True):
+class Sale(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a pay-as-you-go visit is charged by, as it was at the sale (O-04, P-01 to P-04).
 
     `amount` is the minutes that `price` is for; None: the price is for the business day.
@@ -59,7 +59,7 @@ class Sale(Struct, frozen=True, kw_only=True):
     minimum_minutes: int
 
 
-class Segment(Struct, frozen=True, kw_only=True):
+class Segment(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A stretch of a session (S-02): on a pass, on a reservation, or on an offer.
 
     `until` is the end of the coverage, walk-up or reservation that it rides on. `counts` is set
@@ -84,14 +84,14 @@ class Segment(Struct, frozen=True, kw_only=True):
     scope: Scope | None = None
 
 
-class Tab(Struct, frozen=True, kw_only=True):
+class Tab(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a visit has run up on one offer: real time in seconds, over all its segments (P-04)."""
 
     sale: Sale
     used_s: int
 
 
-class Session(Struct, frozen=True, kw_only=True):
+class Session(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A visit: one open session per customer and location (S-01)."""
 
     id: str

@@ -318,7 +318,7 @@ class Books(Records):
         if self.reached_at is None and self.clock_trusted:
             return None
         row = self._store.ledger.execute(
-            "SELECT at FROM seen WHERE customer = ? AND location = ?", (customer_id, location_id)
+            "SELECT at FROM moved WHERE customer = ? AND location = ?", (customer_id, location_id)
         ).fetchone()
         return None if row is None else instant(row[0])
 
@@ -333,7 +333,9 @@ class Books(Records):
     def debits_of(self, session_id: str) -> list[Debited]:
         """What was debited in a visit, refunds left out."""
         rows = self._store.ledger.execute(
-            "SELECT body FROM debit WHERE session = ? AND amount > 0", (session_id,)
+            "SELECT data FROM entry WHERE data IS NOT NULL AND key IN"
+            " (SELECT epoch << 32 | sequence FROM debit WHERE session = ? AND amount > 0)",
+            (session_id,),
         )
         return [_debited(row[0]) for row in rows]
 

@@ -33,6 +33,10 @@ class Limits(Struct, frozen=True, kw_only=True):
     """Fewer changed rows are not worth the two flushes of a checkpoint."""
     checkpoint_changes_max: int = 4096
     """So many changed rows are carried over at once, so that the logs stay small."""
+    patience_commit_s_min: float = 0.004
+    """A commit quicker than this is not worth waiting to share."""
+    patience_s_max: float = 0.005
+    """The longest that a group waits for others to join it."""
     recover_retry_s: float = 5.0
     """The pause after a failed repair; until then every job is refused at once."""
 

@@ -61,7 +61,7 @@ TYPES: dict[type[Happening], EntryType] = {
     Left: EntryType.DOOR_EXIT,
 }
 
-TABLES = ("session", "coverage", "debit", "charge", "arrived", "moved", "begun", "seen")
+TABLES = ("session", "coverage", "debit", "charge", "arrived", "moved", "begun")
 """What can be made again from the entries."""
 
 _session = msgspec.json.Decoder(Session).decode
@@ -93,13 +93,16 @@ def read_session(ledger: sqlite3.Connection, session_id: str) -> Session | None:
 
 def _granted(ledger: sqlite3.Connection, h: Granted, entry: Entry) -> None:
     at = microseconds(entry.at)
-    ledger.execute("INSERT OR REPLACE INTO begun VALUES (?, ?)", (h.location, h.day.isoformat()))
+    ledger.execute(
+        "INSERT INTO begun VALUES (?, ?) ON CONFLICT DO UPDATE SET day = excluded.day"
+        " WHERE day <> excluded.day",
+        (h.location, h.day.isoformat()),
+    )
     if h.customer is None:
         return
-    ledger.execute("INSERT OR REPLACE INTO seen VALUES (?, ?, ?)", (h.customer, h.location, at))
+    _move(ledger, h.customer, h.location, at, "entry")
     if h.session is None:
         return
-    _move(ledger, h.customer, h.location, at, "entry")
     session = read_session(ledger, h.session)
     if session is not None:
         after = entered(session, h)
@@ -144,9 +147,9 @@ def _refunded(ledger: sqlite3.Connection, h: Refunded, entry: Entry) -> None:
 def _take(ledger: sqlite3.Connection, h: Debited | Refunded, amount: int, entry: Entry) -> None:
     place = (h.pass_, entry.device, entry.epoch, entry.sequence)
     ledger.execute(
-        "INSERT INTO debit (pass, device, epoch, sequence, amount, session, body)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (*place, amount, h.session, entry.data),
+        "INSERT INTO debit (pass, device, epoch, sequence, amount, session)"
+        " VALUES (?, ?, ?, ?, ?, ?)",
+        (*place, amount, h.session),
     )
 
 

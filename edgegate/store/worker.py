@@ -27,6 +27,9 @@ _STORAGE = _CORRUPT | {
 }
 """Primary result codes (sqlite.org/rescode.html) that no job can be blamed for."""
 
+PATIENCE_SHARE = 0.25
+"""The part of a commit's time that a group waits for others to join it."""
+
 
 class Worker(Generic[S]):
     """What runs on the thread. Everything here but the constructor is called there only."""
@@ -49,6 +52,9 @@ class Worker(Generic[S]):
         self.repairing = False
         """Whether the files are being repaired; read by the event loop."""
         self._repair_at_s = 0.0
+        self._commit_s = 0.0
+        self._size_before = 1
+        self._waits_until_s = 0.0
 
     def main(
         self,
@@ -143,6 +149,7 @@ class Worker(Generic[S]):
     def _run_ledger(self, store: S, group: list[Job[S]]) -> None:
         """Run the first job of the group, and all that may join it until it is committed."""
         ledger = store.ledger
+        self._waits_until_s = monotonic() + self._patience_s()
         ledger.execute("BEGIN IMMEDIATE")
         # The first job can be undone by undoing all, and so needs no savepoint.
         _attempt(store, group[0])
@@ -158,11 +165,34 @@ class Worker(Generic[S]):
             if job.error is not None:
                 ledger.execute("ROLLBACK TO job")
             ledger.execute("RELEASE job")
+        commits_at_s = monotonic()
         ledger.execute("COMMIT")
+        self._commit_s = monotonic() - commits_at_s
+        self._size_before = len(group)
 
     def _next_of(self, group: list[Job[S]]) -> Job[S] | None:
+        """The next job that may join; where several came together before, it is waited for."""
         self._drain()
-        return self._waiting.pop_for(group) if len(group) < self._limits.group_max else None
+        if len(group) >= self._limits.group_max:
+            return None
+        job = self._waiting.pop_for(group)
+        while job is None and len(group) < self._size_before and not self._waiting:
+            try:
+                self._take(self._inbox.get(timeout=max(0.0, self._waits_until_s - monotonic())))
+            except Empty:
+                return None
+            job = self._waiting.pop_for(group)
+        return job
+
+    def _patience_s(self) -> float:
+        """How long a group waits for more, so that one slow commit carries those who come at once.
+
+        A part of what the commit takes, and only after a group of several: whoever comes alone is
+        never kept waiting.
+        """
+        if self._size_before == 1 or self._commit_s < self._limits.patience_commit_s_min:
+            return 0.0
+        return min(self._commit_s * PATIENCE_SHARE, self._limits.patience_s_max)
 
     def _fail(self, store: S, group: list[Job[S]], error: sqlite3.Error) -> None:
         """Refuse the group whose transaction did not come about."""

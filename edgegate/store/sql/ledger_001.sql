@@ -76,7 +76,7 @@ CREATE TABLE coverage (
 );
 CREATE INDEX coverage_customer ON coverage (customer, until);
 
--- What was taken from passes, less what came back; body: the data of the entry.
+-- What was taken from passes, less what came back.
 CREATE TABLE debit (
     pass TEXT,
     device TEXT,
@@ -84,7 +84,6 @@ CREATE TABLE debit (
     sequence INTEGER,
     amount INTEGER NOT NULL,
     session TEXT NOT NULL,
-    body BLOB NOT NULL,
     PRIMARY KEY (pass, device, epoch, sequence)
 ) WITHOUT ROWID;
 CREATE INDEX debit_session ON debit (session);
@@ -113,11 +112,3 @@ CREATE TABLE moved (
 
 -- The newest business day on which anybody was let in.
 CREATE TABLE begun (location TEXT PRIMARY KEY, day TEXT NOT NULL) WITHOUT ROWID;
-
--- When a customer was last let in at a location.
-CREATE TABLE seen (
-    customer TEXT,
-    location TEXT,
-    at INTEGER NOT NULL,
-    PRIMARY KEY (customer, location)
-) WITHOUT ROWID;
