@@ -72,7 +72,7 @@ def present(books: Books, door_id: str, lookup: str, at: datetime) -> Outcome | 
         return _unplaced(books, at, door_id, reason, lookup)
     request = Request(at=at, location=location, channel=Channel.DOOR, door=door)
     if credential is None:
-        return _unidentified(books, request, door, lookup)
+        return unidentified(books, request, door, lookup)
     return at_reader(books, request, credential)
 
 
@@ -259,7 +259,7 @@ def _refused(
     )
 
 
-def _unidentified(books: Books, request: Request, door: Door, lookup: str) -> Outcome:
+def unidentified(books: Books, request: Request, door: Door, lookup: str) -> Outcome:
     """Answer somebody nobody can name: what is logged of the credential is its keyed hash."""
     age = books.cache_age(request.at)
     lease = lease_fault(door, age, clock_trusted=books.clock_trusted)

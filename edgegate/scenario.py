@@ -103,6 +103,8 @@ class Step(Struct, frozen=True, kw_only=True):
     restart: Annotated[str, Meta(pattern=r"^crash\Z")] | None = None
     down: bool | None = None
     offline: bool | None = None
+    lockdown: bool | None = None
+    clock: Annotated[str, Meta(pattern=r"^(un)?trusted\Z")] | None = None
     expect: Expect = Expect()
 
     def __post_init__(self) -> None:
@@ -161,6 +163,9 @@ def read(path: Path) -> Scenario:
     records = [r for name in tables for r in reader.read_table(name, document.data[name])]
     steps = document.data.get("step", [])
     arrivals = dict(_arrivals(steps, reader, document.where.at("step"), faults))
+    if head is not None and not faults:
+        known = [*records, *((a.kind, a.record) for a in arrivals.values())]
+        faults += _unknown_places(head.step, known, document.where.at("step"))
     if faults or head is None:
         raise FaultsError(faults)
     return Scenario(
@@ -253,6 +258,24 @@ class RecordReader:
                     self.remaining[row["id"]] = left
             case "credential":
                 row.setdefault("lookup", f"credential:{row.get('id')}")
+
+
+def _unknown_places(
+    steps: tuple[Step, ...], records: list[tuple[Kind[Any], Record]], where: Where
+) -> Iterator[Fault]:
+    """The doors and locations that steps name and nobody ever mentions: slips of the pen."""
+    ids = {
+        name: [record.id for kind, record in records if kind.name == name]
+        for name in ("door", "location")
+    }
+    for number, step in enumerate(steps):
+        for action in step.actions():
+            for name, known in ids.items():
+                meant = getattr(getattr(step, action), name, None)
+                if meant is not None and meant not in known:
+                    place = where.at(number, action, name)
+                    hint = did_you_mean(meant, known)
+                    yield place.fault(f'there is no {name} "{meant}"', hint)
 
 
 def _arrivals(

@@ -4,8 +4,9 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
-from edgegate.checkin import Outcome, at_reader, enter, leave, wifi_stopped
+from edgegate.checkin import Outcome, at_reader, enter, leave, unidentified, wifi_stopped
 from edgegate.deadlines import reconsider, refresh_all_on, resume, settle, view
+from edgegate.passes.coverage import minutes_due
 from edgegate.passes.facts import Request
 from edgegate.passes.happenings import Charged, Closed, Debited, Refunded, WifiDisconnected
 from edgegate.passes.model import (
@@ -66,6 +67,11 @@ class Appliance:
         self.books.reached_at = before.reached_at
         resume(self.books)
 
+    @property
+    def has_news(self) -> bool:
+        """Whether anything was written since `news` was last asked."""
+        return ledger.head(self.store.ledger) != self._told
+
     def news(self) -> list[Entry]:
         """The entries written since this was last asked."""
         fresh = ledger.since(
@@ -122,6 +128,7 @@ class World:
     def __init__(self, scenario: Scenario) -> None:
         self._devices = {name: Appliance(name) for name in _device_names(scenario)}
         self._down = False
+        self._timed: list[tuple[str, Debited]] = []
         self._passes = [r.id for _, r in scenario.records if isinstance(r, Pass)]
         for kind, record in scenario.records:
             self._put(kind, record, scenario.remaining.get(record.id))
@@ -153,13 +160,42 @@ class World:
             self._tell(happened)
 
     def _tell(self, happened: list[Entry]) -> None:
-        """Let each appliance hear what the others spent."""
+        """Let each appliance hear what the others spent, and the cloud settle it."""
         for device in self._devices.values():
             news = device.news()
             happened += news
             for other in self._devices.values():
                 if other is not device:
                     other.hear(news)
+            for debit in map(happening_of, news):
+                if isinstance(debit, Debited) and debit.counts is not None:
+                    self._settle_time(device.name, debit)
+        if any(device.has_news for device in self._devices.values()):
+            self._tell(happened)
+
+    def _settle_time(self, device: str, debit: Debited) -> None:
+        """Refund what two devices counted of one customer's time, as the cloud does (M-02)."""
+        for other, known in self._timed:
+            overlap = _overlap(debit, known) if other != device else timedelta(0)
+            if overlap > timedelta(0):
+                # The earlier stands.
+                mine = (debit.from_, device) > (known.from_, other)
+                self._refund(*((device, debit) if mine else (other, known)), overlap)
+        self._timed.append((device, debit))
+
+    def _refund(self, device: str, debit: Debited, overlap: timedelta) -> None:
+        if debit.counts is None or debit.until is None:
+            return
+        kept = minutes_due(debit.counts, debit.until - debit.from_ - overlap, None)
+        if kept < debit.amount:
+            refund = Refunded(
+                pass_=debit.pass_,
+                customer=debit.customer,
+                location=debit.location,
+                session=debit.session,
+                amount=debit.amount - kept,
+            )
+            self._devices[device].books.record([refund], debit.until)
 
     def _act(self, name: str, step: Step, arrival: Arrival | None) -> Answer | None:
         action = getattr(step, name)
@@ -171,6 +207,8 @@ class World:
             "wifi": lambda: self._wifi(action, step.at),
             "wifi_stop": lambda: self._wifi_stop(action, step.at),
             "offline": lambda: self._go_offline(step.at, offline=action),
+            "lockdown": lambda: self._lock_down(on=action),
+            "clock": lambda: self._trust_clock(trusted=action == "trusted"),
             "put": lambda: self._arrive(arrival, step.at),
             "delete": lambda: self._delete(step, step.at),
             "restart": self._restart,
@@ -195,7 +233,7 @@ class World:
         request = Request(at=at, location=location, channel=Channel.DOOR, door=door)
         credential = _shown(tap, books)
         if credential is None:
-            return {"opens": False, "reason": "unknown_credential"}
+            return _answer(unidentified(books, request, door, tap.credential or ""))
         return _answer(at_reader(books, request, credential))
 
     def _exit(self, way: AtDoor, at: datetime) -> Answer:
@@ -251,6 +289,14 @@ class World:
         for device in self._devices.values():
             device.books.reached_at = at if offline else None
 
+    def _lock_down(self, *, on: bool) -> None:
+        for device in self._devices.values():
+            device.books.lockdown = on
+
+    def _trust_clock(self, *, trusted: bool) -> None:
+        for device in self._devices.values():
+            device.books.clock_trusted = trusted
+
     def _arrive(self, arrival: Arrival | None, at: datetime) -> None:
         if arrival is not None:
             if isinstance(arrival.record, Pass) and arrival.record.id not in self._passes:
@@ -293,6 +339,14 @@ def _device_names(scenario: Scenario) -> list[str]:
         for name in step.actions()
     ]
     return list(dict.fromkeys(name for name in (*doors, *asked) if name)) or [DEVICE]
+
+
+def _overlap(one: Debited, other: Debited) -> timedelta:
+    """How long two debits counted the same customer's time on the same pass at one location."""
+    same = (one.customer, one.location, one.pass_) == (other.customer, other.location, other.pass_)
+    if not same or one.until is None or other.until is None:
+        return timedelta(0)
+    return min(one.until, other.until) - max(one.from_, other.from_)
 
 
 def _shown(way: AtDoor, books: Books) -> Credential | None:
