@@ -35,7 +35,9 @@ def directory() -> Iterator[Path]:
 
 
 def environment(directory: Path) -> dict[str, str]:
-    return {**os.environ, "TMPDIR": str(directory), "TERM": "xterm-256color"}
+    # A size that is inherited would be believed before the terminal's own.
+    inherited = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")}
+    return {**inherited, "TMPDIR": str(directory), "TERM": "xterm-256color"}
 
 
 @contextmanager
