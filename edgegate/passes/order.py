@@ -1,6 +1,6 @@
 """Which pass pays first (O-02, O-03): a total order, the same on every device."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 
 from edgegate.passes.facts import Facts
@@ -14,50 +14,43 @@ _SOURCE = {source: place for place, source in enumerate(Source)}
 _UNIT = {Unit.CREDIT: 0, Unit.MINUTE: 1, Unit.USE: 2, Unit.UNLIMITED: 3}
 
 SortKey = tuple[int | str | datetime, ...]
+KeyPart = Callable[[Pass], int | str | datetime]
 
 
 def in_order(passes: Iterable[Pass], facts: Facts, location: Location) -> list[Pass]:
     """The passes as the location spends them, first to last."""
-    return sorted(passes, key=lambda p: sort_key(p, facts, location))
+    return sorted(passes, key=order_of(facts, location))
 
 
-def sort_key(p: Pass, facts: Facts, location: Location) -> SortKey:
-    """Unlimited before the rest, personal before team, then the location's own order."""
+def order_of(facts: Facts, location: Location) -> Callable[[Pass], SortKey]:
+    """What passes are sorted by: unlimited, personal or team, then the location's own order."""
+    parts = tuple(_parts(facts, location))
+    return lambda p: tuple([part(p) for part in parts])
+
+
+def _parts(facts: Facts, location: Location) -> Iterator[KeyPart]:
     by_unit = OrderKey.UNIT in location.order
-    personal = p.holder == facts.customer.id
-    holder_first = personal == (location.holder_first == "personal")
-    unlimited_first = not by_unit and p.unit is Unit.UNLIMITED
-    return (
-        0 if unlimited_first else 1,
-        0 if holder_first else 1,
-        *_location_keys(p, facts, location.order, by_unit=by_unit),
-    )
+    if not by_unit:
+        yield lambda p: p.unit is not Unit.UNLIMITED
+    customer, personal_first = facts.customer.id, location.holder_first == "personal"
+    yield lambda p: (p.holder == customer) is not personal_first
+    if not by_unit and OrderKey.PRIORITY not in location.order:
+        yield _credit_last
+    remaining = facts.remaining
+    known: dict[OrderKey, KeyPart] = {
+        OrderKey.PRIORITY: lambda p: _PRIORITY[p.priority],
+        OrderKey.EXPIRES_AT: lambda p: p.expires_at or NEVER,
+        OrderKey.SOURCE: lambda p: len(_SOURCE) if p.source is None else _SOURCE[p.source],
+        OrderKey.REMAINING: lambda p: remaining[p.id],
+        OrderKey.UNIT: lambda p: _UNIT[p.unit],
+        OrderKey.ID: lambda p: p.id,
+    }
+    for key in location.order:
+        yield known[key]
+        if key is OrderKey.PRIORITY and not by_unit:
+            yield _credit_last
+    yield known[OrderKey.ID]
 
 
-def _location_keys(
-    p: Pass, facts: Facts, order: tuple[OrderKey, ...], *, by_unit: bool
-) -> Iterator[int | str | datetime]:
-    credit_last = 1 if p.unit is Unit.CREDIT else 0
-    if not by_unit and OrderKey.PRIORITY not in order:
-        yield credit_last
-    for key in order:
-        yield _value(p, facts, key)
-        if not by_unit and key is OrderKey.PRIORITY:
-            yield credit_last
-    yield p.id
-
-
-def _value(p: Pass, facts: Facts, key: OrderKey) -> int | str | datetime:
-    match key:
-        case OrderKey.PRIORITY:
-            return _PRIORITY[p.priority]
-        case OrderKey.EXPIRES_AT:
-            return p.expires_at or NEVER
-        case OrderKey.SOURCE:
-            return len(_SOURCE) if p.source is None else _SOURCE[p.source]
-        case OrderKey.REMAINING:
-            return facts.remaining[p.id]
-        case OrderKey.UNIT:
-            return _UNIT[p.unit]
-        case OrderKey.ID:
-            return p.id
+def _credit_last(p: Pass) -> int:
+    return p.unit is Unit.CREDIT

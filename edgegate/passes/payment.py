@@ -8,7 +8,7 @@ from edgegate.passes import chain, coverage, prices
 from edgegate.passes.coverage import NOTHING, Spending, costs_nothing
 from edgegate.passes.facts import Facts, Request, day_of
 from edgegate.passes.model import Channel, Pass, Reservation, ReservationState, Unit
-from edgegate.passes.order import in_order, sort_key
+from edgegate.passes.order import in_order, order_of
 from edgegate.passes.reasons import Reason
 from edgegate.passes.state import Coverage, MinuteTerms, Sale, Scope, Segment
 
@@ -184,7 +184,7 @@ def _coverage_key(c: Coverage, facts: Facts, request: Request) -> tuple[int, obj
     """Coverages of passes in the passes' order, then those whose pass is gone, then offers."""
     p = facts.pass_of(c.pass_) if c.pass_ is not None else None
     if p is not None:
-        return 0, sort_key(p, facts, request.location), p.id
+        return 0, order_of(facts, request.location)(p), p.id
     return 1, (), c.pass_ or c.offer or ""
 
 
@@ -252,7 +252,7 @@ def by_payment(facts: Facts, request: Request, among: list[Pass] | None = None) 
     surviving = [p for p in candidates if chain.stopped(p, request, facts) is None]
     if not surviving:
         return None
-    p = min(surviving, key=lambda p: sort_key(p, facts, request.location))
+    p = min(surviving, key=order_of(facts, request.location))
     reason = {Unit.UNLIMITED: Reason.UNLIMITED, Unit.CREDIT: Reason.CREDIT}.get(p.unit, Reason.PASS)
     lots = [p]
     if p.unit is Unit.CREDIT:
