@@ -26,6 +26,7 @@ soak:
 bench:
 	@scripts/setup dev
 	$(PYTHON_BIN) bench/tap.py
+	$(PYTHON_BIN) bench/decide.py
 
 format:
 	@scripts/setup dev
