@@ -8,7 +8,16 @@ from datetime import datetime, timedelta
 
 from msgspec import Struct
 
-from edgegate.deadlines import close, over_to, refresh, schedule, segment_end, settle, spent
+from edgegate.deadlines import (
+    close,
+    over_to,
+    refresh,
+    refresh_on_spent,
+    schedule,
+    segment_end,
+    settle,
+    spent,
+)
 from edgegate.passes import visits
 from edgegate.passes.decide import credential_fault, decide, lease_fault
 from edgegate.passes.facts import Facts, Request, day_of
@@ -179,6 +188,8 @@ def _go_in(
         entry = segment_end(before, facts, request, None) + entry
         entry += over_to(before, payment, facts, request)
     books.record(entry, request.at)
+    if payment is not None:
+        refresh_on_spent(books, payment, request.at)
     session = books.session(session.id) or session
     schedule(books, session, facts, request, before)
     settle(books, request.at)

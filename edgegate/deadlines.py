@@ -139,7 +139,8 @@ def close(books: Books, session: Session, at: datetime, reason: ClosingReason) -
     session = books.session(session.id) or session
     facts, request = view(books, session, at)
     debits = _debits(session, facts, request)
-    refunds = _refunds(books.debits_of(session.id), session, at)
+    idle = reason is ClosingReason.WIFI_IDLE
+    refunds = _refunds(books.debits_of(session.id), session, at) if idle else []
     minutes = session.minutes + _minutes(session, debits) - sum(m for _, m in refunds)
     closed = Closed(
         session=session.id,
@@ -150,7 +151,9 @@ def close(books: Books, session: Session, at: datetime, reason: ClosingReason) -
         minutes=minutes,
     )
     tabs = visits.with_tab(session.tabs, visits.tab_of(session, facts, request))
-    what = [*debits, *(r for r, _ in refunds), *_charges(session, tabs), *_off(session), closed]
+    late = books.sold_after(session.id, at) if idle else frozenset()
+    charges = _charges(session, tabs, late)
+    what = [*debits, *(r for r, _ in refunds), *charges, *_off(session), closed]
     books.record(what, at)
     for pass_id in {d.pass_ for d in debits}:
         refresh_all_on(books, pass_id, at)
@@ -233,17 +236,18 @@ def _off(session: Session) -> list[Happening]:
     return [gone]
 
 
-def _charges(session: Session, tabs: tuple[Tab, ...]) -> list[Happening]:
-    """What the visit costs on each offer it ran up (P-05)."""
+def _charges(session: Session, tabs: tuple[Tab, ...], late: frozenset[str]) -> list[Happening]:
+    """What the visit costs on each offer it ran up (P-05), nothing where it was sold too late."""
     return [
         Charged(
             offer=tab.sale.offer,
             customer=session.customer,
             location=session.location,
             session=session.id,
-            amount=charge(tab),
+            amount=0 if tab.sale.offer in late else charge(tab),
             currency=tab.sale.currency,
-            used_s=tab.used_s,
+            used_s=0 if tab.sale.offer in late else tab.used_s,
+            taken_back=tab.sale.offer in late,
         )
         for tab in tabs
     ]
@@ -257,7 +261,7 @@ def _refunds(debits: list[Debited], session: Session, at: datetime) -> list[tupl
     refunds = []
     for d in debits:
         kept = d.amount
-        if d.from_ >= at:
+        if d.from_ > at:
             kept = 0
         elif d.counts is not None and d.until is not None and d.until > at:
             kept = min(d.amount, minutes_due(d.counts, at - d.from_, None))
@@ -269,6 +273,7 @@ def _refunds(debits: list[Debited], session: Session, at: datetime) -> list[tupl
                 location=d.location,
                 session=session.id,
                 amount=back,
+                from_=d.from_ if d.covers else None,
             )
             refunds.append((refund, back if d.counts is not None else 0))
     return refunds
@@ -315,6 +320,13 @@ def refresh_all_on(books: Books, pass_id: str, at: datetime) -> None:
     """Set the deadlines of all sessions on a pass anew: they draw on one balance."""
     for session in books.sessions_on([pass_id]):
         contained(books, session, partial(refresh, books, session, at), at)
+
+
+def refresh_on_spent(books: Books, payment: Payment, at: datetime) -> None:
+    """Set anew the deadlines of all whose hours run on credits of which a check-in took some."""
+    if payment.spending.scope is not None:
+        for take in payment.spending.takes:
+            refresh_all_on(books, take.pass_, at)
 
 
 def refresh(books: Books, session: Session, at: datetime) -> None:
@@ -365,6 +377,7 @@ def _go_over(books: Books, session_id: str, at: datetime, reason: ClosingReason)
         close(books, session, at, reason)
         return
     books.record(over_to(session, decision.payment, facts, request), at)
+    refresh_on_spent(books, decision.payment, at)
     after = books.session(session_id) or session
     schedule(books, after, facts, request)
 

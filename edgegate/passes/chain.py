@@ -258,7 +258,7 @@ def _starts(p: Pass, request: Request, facts: Facts) -> Iterator[datetime]:
     """Every later instant at which a rule other than the hours begins to hold."""
     place = request.location
     instants = [p.valid_from]
-    for contract in facts.contracts:
+    for contract in (*facts.contracts, *facts.others_contracts):
         instants += [contract.starts_at, contract.ends_at]
     if p.on_date is not None:
         instants.append(business_day_named(place.timezone, place.day_cutoff, p.on_date).starts)

@@ -67,6 +67,12 @@ def _day_recorded(p: Pass, request: Request, facts: Facts) -> bool:
     return any(c.pass_ == p.id and c.day == today for c in facts.coverages)
 
 
+def day_sold(offer_id: str, request: Request, facts: Facts) -> bool:
+    """Whether an offer was sold for this business day already (P-02)."""
+    today = day_of(request.location, request.at).name
+    return any(c.offer == offer_id and c.day == today for c in facts.coverages)
+
+
 def spending(p: Pass, request: Request, facts: Facts) -> Spending:
     """What an entry on a pass that is counted in uses costs now, and until when it covers."""
     day = day_of(request.location, request.at)

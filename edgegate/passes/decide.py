@@ -63,14 +63,14 @@ def decide(facts: Facts, request: Request) -> Decision:
         return refuse(fault)
     if facts.customer.staff:
         return admit(Reason.STAFF)
+    if facts.lockdown:
+        return refuse(Reason.LOCKDOWN)
     if request.door is None or request.channel is not Channel.DOOR:
         return _if_room(by_passes(facts, request), facts, request)
     return _at_door(request.door, facts, request)
 
 
 def _at_door(door: Door, facts: Facts, request: Request) -> Decision:
-    if facts.lockdown:
-        return refuse(Reason.LOCKDOWN)
     if door.policy is DoorPolicy.STAFF:
         return refuse(Reason.STAFF_ONLY)
     lease = lease_fault(door, facts.cache_age, clock_trusted=facts.clock_trusted)
@@ -140,10 +140,12 @@ def _checked_in(facts: Facts, request: Request) -> Decision:
     answer = paid_already(facts, request) or by_payment(facts, request, dated)
     if answer is not None:
         return answer
-    at_kiosk = Request(at=request.at, location=request.location, channel=Channel.KIOSK)
-    if _if_room(by_passes(facts, at_kiosk), facts, request).opens:
+    kiosk = Request(at=request.at, location=request.location, channel=Channel.KIOSK)
+    at_kiosk = _if_room(by_passes(facts, kiosk), facts, kiosk)
+    if at_kiosk.opens:
         return refuse(Reason.CHECK_IN_FIRST)
-    return furthest(facts, request)
+    # Where a pass would pay here, it is not the chain that refuses.
+    return furthest(facts, request) if by_payment(facts, request) is None else at_kiosk
 
 
 def _booked(facts: Facts, request: Request) -> Decision:

@@ -81,6 +81,8 @@ class Refunded(Struct, frozen=True, kw_only=True, omit_defaults=True):
     location: str
     session: str
     amount: int
+    from_: datetime | None = field(name="from", default=None)
+    """Where a use came back: when the coverage began that is gone with it."""
 
 
 class Sold(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -105,6 +107,8 @@ class Charged(Struct, frozen=True, kw_only=True, omit_defaults=True):
     amount: int
     currency: str
     used_s: int
+    taken_back: bool = False
+    """Whether it was sold after the customer had left (S-06): what it bought is gone with it."""
 
 
 class Arrived(Struct, frozen=True, kw_only=True, omit_defaults=True):

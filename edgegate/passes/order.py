@@ -9,6 +9,9 @@ from edgegate.passes.model import Location, OrderKey, Pass, Priority, Source, Un
 NEVER = datetime.max.replace(tzinfo=UTC)
 """Stands for the expiry of a pass that has none: it comes last."""
 
+NO_NUMBER = 2**63
+"""Stands for what is left of an unlimited pass: more than any number (O-02)."""
+
 _PRIORITY = {Priority.HIGH: 0, Priority.NORMAL: 1, Priority.LOW: 2}
 _SOURCE = {source: place for place, source in enumerate(Source)}
 _UNIT = {Unit.CREDIT: 0, Unit.MINUTE: 1, Unit.USE: 2, Unit.UNLIMITED: 3}
@@ -41,7 +44,7 @@ def _parts(facts: Facts, location: Location) -> Iterator[KeyPart]:
         OrderKey.PRIORITY: lambda p: _PRIORITY[p.priority],
         OrderKey.EXPIRES_AT: lambda p: p.expires_at or NEVER,
         OrderKey.SOURCE: lambda p: len(_SOURCE) if p.source is None else _SOURCE[p.source],
-        OrderKey.REMAINING: lambda p: remaining[p.id],
+        OrderKey.REMAINING: lambda p: NO_NUMBER if p.unit is Unit.UNLIMITED else remaining[p.id],
         OrderKey.UNIT: lambda p: _UNIT[p.unit],
         OrderKey.ID: lambda p: p.id,
     }

@@ -1,5 +1,6 @@
 """What pays for a request: what is paid for already, then a pass, then pay-as-you-go (§5)."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from msgspec import Struct
@@ -123,7 +124,17 @@ def _pass_goes_on(p: Pass, segment: Segment, facts: Facts, request: Request) -> 
         return False
     if p.unit is Unit.USE:
         return any(c.pass_ == p.id for c in coverage.covering(facts, request))
+    if segment.counts is not None and segment.counts.credit_price_hour is not None:
+        return _credits_last(
+            segment.counts.credit_price_hour, (p, *_lots(segment, facts)), facts, request
+        )
     return any(_runs_on(lot, request, facts) for lot in (p, *_lots(segment, facts)))
+
+
+def _credits_last(price_hour: int, lots: Sequence[Pass], facts: Facts, request: Request) -> bool:
+    left = sum(facts.remaining[lot.id] for lot in lots)
+    used = sum((facts.running_time(lot, request.at) for lot in lots), timedelta(0))
+    return left > 0 and used * price_hour < left * timedelta(hours=1)
 
 
 def _lots(segment: Segment, facts: Facts) -> list[Pass]:
@@ -232,6 +243,8 @@ def begins(r: Reservation, request: Request) -> datetime:
 
 def free_until(facts: Facts, request: Request) -> datetime | None:
     """When a walk-up at this door's resource must end (C-13); None: nothing is reserved."""
+    if request.door is None:
+        return None
     return min((begins(r, request) for r in facts.taken), default=None)
 
 
@@ -301,6 +314,8 @@ def by_sale(facts: Facts, request: Request) -> Decision | None:
         return None
     sales = [prices.sale_of(o, facts, request.at) for o in offers]
     sale = min(sales, key=lambda sale: (sale.price, sale.offer))
+    if sale.amount is None and coverage.day_sold(sale.offer, request, facts):
+        return _sold_before(sale, request, facts)
     if _above_ceiling(sale, request, facts):
         return refuse(Reason.PAYG_CEILING)
     return _sold(sale, request, facts)
@@ -311,6 +326,19 @@ def _above_ceiling(sale: Sale, request: Request, facts: Facts) -> bool:
     if ceiling is None or charged is None:
         return False
     return charged + prices.least_charge(sale) > ceiling
+
+
+def _sold_before(sale: Sale, request: Request, facts: Facts) -> Decision:
+    """A business day that was sold already, perhaps where it ends sooner, costs no second price."""
+    segment = Segment(
+        from_=request.at,
+        channel=request.channel,
+        door=request.door.id if request.door is not None else None,
+        offer=sale.offer,
+        until=_earlier(day_of(request.location, request.at).ends, free_until(facts, request)),
+    )
+    payment = Payment(spending=NOTHING, segment=segment)
+    return Decision(opens=True, reason=Reason.PAYG, offer=sale.offer, payment=payment)
 
 
 def _sold(sale: Sale, request: Request, facts: Facts) -> Decision:

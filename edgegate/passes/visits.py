@@ -131,7 +131,7 @@ def _exhaustion(lots: list[Pass], terms: MinuteTerms, facts: Facts) -> Iterator[
     left = timedelta(minutes=amount)
     if terms.credit_price_hour is not None:
         left = (
-            timedelta(hours=amount) / terms.credit_price_hour
+            -(-timedelta(hours=amount) // terms.credit_price_hour)
             if terms.credit_price_hour
             else ENDLESS
         )
@@ -183,7 +183,8 @@ def ending_reason(segment: Segment | None, facts: Facts, request: Request) -> Cl
         return CLOSING.get(stop.reason, ClosingReason.REVOKED)
     if over:
         return ClosingReason.WINDOW_ENDED
-    return ClosingReason.USED_UP if stop is not None else ClosingReason.REVOKED
+    hourly = segment.counts is not None and segment.counts.credit_price_hour is not None
+    return ClosingReason.USED_UP if stop is not None or hourly else ClosingReason.REVOKED
 
 
 def _offer_known(offer_id: str, facts: Facts) -> bool:

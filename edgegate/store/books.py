@@ -330,6 +330,13 @@ class Books(Records):
         ).fetchone()
         return None if row is None else (row[0], instant(row[1]))
 
+    def sold_after(self, session_id: str, at: datetime) -> frozenset[str]:
+        """The offers that a visit was sold after an instant."""
+        rows = self._store.ledger.execute(
+            "SELECT offer FROM charge WHERE session = ? AND at > ?", (session_id, microseconds(at))
+        )
+        return frozenset(row[0] for row in rows)
+
     def debits_of(self, session_id: str) -> list[Debited]:
         """What was debited in a visit, refunds left out."""
         rows = self._store.ledger.execute(

@@ -105,13 +105,18 @@ def _granted(ledger: sqlite3.Connection, h: Granted, entry: Entry) -> None:
         return
     session = read_session(ledger, h.session)
     if session is not None:
-        after = entered(session, h)
+        after = entered(session, h, entry.at)
         if after != session:
             _update(ledger, after)
 
 
-def entered(session: Session, h: Granted) -> Session:
-    """A visit after another entry; a hand-over is decided for the way of the last (S-04)."""
+def entered(session: Session, h: Granted, at: datetime) -> Session:
+    """A visit after another entry; a hand-over is decided for the way of the last (S-04).
+
+    Whoever comes in by a door or the kiosk was active then, whatever the Wi-Fi saw (S-06).
+    """
+    if session.idle_since is not None:
+        session = replace(session, idle_since=max(session.idle_since, at))
     if h.resource is None:
         session = replace(session, channel=h.channel, door=h.door)
     match h.channel:
@@ -142,6 +147,12 @@ def _debited(ledger: sqlite3.Connection, h: Debited, entry: Entry) -> None:
 
 def _refunded(ledger: sqlite3.Connection, h: Refunded, entry: Entry) -> None:
     _take(ledger, h, -h.amount, entry)
+    if h.from_ is not None:
+        ledger.execute(
+            "DELETE FROM coverage WHERE customer = ? AND json_extract(body, '$.pass') = ?"
+            " AND json_extract(body, '$.from') = ?",
+            (h.customer, h.pass_, msgspec.to_builtins(h.from_)),
+        )
 
 
 def _take(ledger: sqlite3.Connection, h: Debited | Refunded, amount: int, entry: Entry) -> None:
@@ -179,6 +190,13 @@ def _sold(ledger: sqlite3.Connection, h: Sold, _entry: Entry) -> None:
 
 
 def _charged(ledger: sqlite3.Connection, h: Charged, _entry: Entry) -> None:
+    if h.taken_back:
+        ledger.execute(
+            "DELETE FROM coverage WHERE customer = ?1 AND json_extract(body, '$.offer') = ?2"
+            " AND json_extract(body, '$.from') >="
+            " (SELECT json_extract(body, '$.opened_at') FROM session WHERE id = ?3)",
+            (h.customer, h.offer, h.session),
+        )
     ledger.execute(
         "UPDATE charge SET amount = ? WHERE session = ? AND offer = ?",
         (h.amount, h.session, h.offer),
