@@ -1,0 +1,74 @@
+"""Random spaces live through weeks of visits, and what must always be so is so after each step."""
+
+import logging
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from edgegate.passes import coverage
+from edgegate.passes.facts import Facts, Request
+from edgegate.passes.model import Pass
+from simulator.run import STEPS_A_SPACE, simulate
+
+SPACES = 24
+SPACES_WITH_A_CLOCK_SET_BACK = 8
+CAMPAIGN_STEPS = 1_000_000
+
+
+@pytest.fixture(autouse=True)
+def quiet_log() -> Iterator[None]:
+    """A fault in the rules is found in the ledger, and logged in every attempt to shrink it."""
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+def live(seed: str, spaces: int, *, steady: bool) -> None:
+    for number in range(spaces):
+        failure = simulate(f"{seed}/{number}", steady=steady)
+        assert failure is None, str(failure)
+
+
+def test_nothing_that_must_not_be_happens() -> None:
+    seed = str(time.time_ns())
+    print(f"seed {seed}")
+    live(seed, SPACES, steady=True)
+
+
+def test_nothing_breaks_under_a_clock_that_is_set_back() -> None:
+    seed = str(time.time_ns())
+    print(f"seed {seed}")
+    live(seed, SPACES_WITH_A_CLOCK_SET_BACK, steady=False)
+
+
+def test_a_rule_that_is_broken_is_found_and_told_in_a_few_steps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Without C-02 a day costs as many uses as it has visits, and the simulator says so."""
+
+    def never(_p: Pass, _request: Request, _facts: Facts) -> bool:
+        return False
+
+    monkeypatch.setattr(coverage, "_day_recorded", never)
+    monkeypatch.setattr(coverage, "covering", lambda _facts, _request: [])
+    failures = (simulate(f"broken/{number}") for number in range(40))
+    failure = next(f for f in failures if f is not None)
+    assert len(failure.steps) <= 6
+    assert str(failure).startswith("seed broken/")
+    assert "[[step]]" in str(failure)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(6 * 3600)
+def test_a_million_steps(capsys: pytest.CaptureFixture[str]) -> None:
+    with capsys.disabled():
+        done = 0
+        while done < CAMPAIGN_STEPS:
+            seed = str(time.time_ns())
+            steady = done % (10 * STEPS_A_SPACE) != 0
+            failure = simulate(seed, steady=steady)
+            assert failure is None, str(failure)
+            done += STEPS_A_SPACE
+            if done % (100 * STEPS_A_SPACE) == 0:
+                print(f"\nsimulator: {done} steps, seed {seed}", end="")
