@@ -29,9 +29,9 @@ class Limits(Struct, frozen=True, kw_only=True):
     """Jobs in one transaction; the rest make up the next."""
     checkpoint_idle_s: float = 1.0
     """So long nothing came: then a checkpoint is in nobody's way."""
-    checkpoint_changes_min: int = 256
+    checkpoint_changes_min: int = 2048
     """Fewer changed rows are not worth the two flushes of a checkpoint."""
-    checkpoint_changes_max: int = 4096
+    checkpoint_changes_max: int = 8192
     """So many changed rows are carried over at once, so that the logs stay small."""
     patience_commit_s_min: float = 0.004
     """A commit quicker than this is not worth waiting to share."""
