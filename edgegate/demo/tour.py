@@ -125,6 +125,8 @@ class Tour(Script):
         tap = await self.answered(ANA, Where.FRONT, Reason.PASS)
         await self.word(DoorWord.UNLOCKED)
         await self.until("the time to the strike", lambda: tap.wire_to_relay_ms is not None)
+        # The board shows the level once everybody who listens to it, so the count too, is done.
+        await self.level("front", released=True)
         # Ida's own entry was the first.
         expect("grants on record as the strike moved", 2, self.granted_when_moved())
         await self.stage.look()
