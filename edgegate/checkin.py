@@ -179,7 +179,8 @@ def _go_in(
 ) -> Outcome:
     """Record an entry with which a session opens, or goes over to another payment (S-12)."""
     before, payment = facts.session, decision.payment
-    session = before or _new_session(books.next_name(), facts.customer, request, payment)
+    head = books.head()
+    session = before or _new_session(books.name_after(head), facts.customer, request, payment)
     entry: list[Happening] = [_granted(request, decision, facts.customer, credential, session)]
     if before is None:
         entry += spent(payment, session, request) if payment is not None else []
@@ -187,7 +188,7 @@ def _go_in(
     elif payment is not None:
         entry = segment_end(before, facts, request, None) + entry
         entry += over_to(before, payment, facts, request)
-    books.record(entry, request.at)
+    books.record(entry, request.at, head)
     if payment is not None:
         refresh_on_spent(books, payment, request.at)
     session = books.session(session.id) or session

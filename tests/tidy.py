@@ -49,6 +49,10 @@ ROOMS: dict[str, tuple[str, ...]] = {
     ),
     "replay": ("edgegate.scenario", "edgegate.replay", "edgegate.simulated"),
     "drivers": ("edgegate_drivers",),
+    "records": ("edgegate.records",),
+    "wire": ("edgegate_sync.wire",),
+    "uplink": ("edgegate_sync.appliance",),
+    "cloud": ("edgegate_sync.cloud",),
     "sync": ("edgegate_sync",),
     "emulators": ("edgegate_emulators",),
     "app": ("edgegate.app", "edgegate.lockall"),
@@ -58,25 +62,29 @@ ROOMS: dict[str, tuple[str, ...]] = {
 }
 """The rooms of the house, and the modules (with all below them) that lie in each."""
 
-LINE = frozenset({"passes", "ports", "store", "doors", "credentials", "line"})
-APP = LINE | {"package", "config", "service", "app"}
+LINE = frozenset({"passes", "ports", "records", "store", "doors", "credentials", "line"})
+APP = LINE | {"package", "config", "service", "app", "wire", "uplink"}
 ALLOWED: dict[str, frozenset[str]] = {
     "package": frozenset(),
     "passes": frozenset({"passes"}),
     "ports": frozenset({"passes"}),
     "config": frozenset({"passes", "ports", "config"}),
-    "store": frozenset({"passes", "ports", "store"}),
+    "records": frozenset({"passes"}),
+    "store": frozenset({"passes", "ports", "records", "store"}),
     "doors": frozenset({"ports", "doors"}),
     "credentials": frozenset({"passes", "credentials"}),
     "service": frozenset({"ports", "service"}),
     "line": LINE,
     "replay": LINE | {"config", "replay"},
     "drivers": frozenset({"passes", "ports", "drivers"}),
-    "sync": frozenset({"passes", "ports", "store", "sync"}),
+    "wire": frozenset({"passes", "records", "store", "wire"}),
+    "uplink": LINE | {"config", "package", "service", "wire", "uplink"},
+    "cloud": frozenset({"passes", "records", "store", "wire", "package", "cloud"}),
+    "sync": frozenset(),
     "emulators": frozenset({"emulators"}),
     "app": APP,
-    "demo": APP | {"emulators", "demo"},
-    "cli": APP | {"replay", "demo", "cli"},
+    "demo": APP | {"emulators", "cloud", "demo"},
+    "cli": APP | {"replay", "demo", "cloud", "cli"},
 }
 """From which rooms a room may import."""
 

@@ -30,7 +30,7 @@ from edgegate.passes.model import (
 )
 from edgegate.passes.state import Coverage, Session
 from edgegate.store import cache
-from edgegate.store.chain import entry_id
+from edgegate.store.chain import Link, entry_id
 from edgegate.store.ledger import Draft, Stamp, append, head
 from edgegate.store.projection import (
     COVERAGE_KEPT,
@@ -202,16 +202,24 @@ class Books(Records):
 
     # Writing.
 
-    def next_name(self) -> str:
+    def head(self) -> Link:
+        """Where the ledger stands."""
+        return head(self._store.ledger)
+
+    def name_after(self, link: Link) -> str:
         """A name for a new session: that of the entry which is written next."""
-        link = head(self._store.ledger)
         return entry_id(self._stamp().source, link.epoch, link.sequence + 1)
 
-    def record(self, happenings: Iterable[Happening], at: datetime) -> None:
-        """Append what happened to the ledger and carry it into the tables."""
+    def record(
+        self, happenings: Iterable[Happening], at: datetime, after: Link | None = None
+    ) -> None:
+        """Append what happened to the ledger and carry it into the tables.
+
+        `after` is the ledger's head, where the caller knows it already.
+        """
         written = list(happenings)
         drafts = [Draft(type=TYPES[type(h)], at=at, subject=_subject(h), data=h) for h in written]
-        entries = append(self._store.ledger, drafts, self._stamp())
+        entries = append(self._store.ledger, drafts, self._stamp(), after)
         for happening, entry in zip(written, entries, strict=True):
             project(self._store.ledger, happening, entry)
 

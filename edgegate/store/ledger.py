@@ -102,15 +102,23 @@ _TYPES: dict[str, str] = {kind.value: kind for kind in EntryType}
 _data_encoder = msgspec.json.Encoder(order="sorted")
 
 
-def append(connection: sqlite3.Connection, drafts: Sequence[Draft], stamp: Stamp) -> list[Entry]:
+def append(
+    connection: sqlite3.Connection,
+    drafts: Sequence[Draft],
+    stamp: Stamp,
+    after: Link | None = None,
+) -> list[Entry]:
     """Record `drafts` in their order as the newest entries of the current epoch.
+
+    Args:
+        after: what `head` gave in this transaction, where nothing was appended since.
 
     Raises:
         ValueError: if a type is not one of `EntryType`, an instant has no offset, or the data is
             longer than `DATA_BYTES_MAX`.
         sqlite3.Error: if it could not be written.
     """
-    link = head(connection)
+    link = after or head(connection)
     monotonic = f"{stamp.boot_id}:{stamp.monotonic_s:.6f}"
     salts = os.urandom(_SALT_BYTES * len(drafts))
     written = []

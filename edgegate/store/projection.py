@@ -70,7 +70,8 @@ encode = msgspec.json.encode
 
 def microseconds(at: datetime) -> int:
     """An instant as the tables hold it: whole microseconds since 1970, exact."""
-    return (at - EPOCH) // timedelta(microseconds=1)
+    since = at - EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 def instant(us: int) -> datetime:
