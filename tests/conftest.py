@@ -5,6 +5,8 @@ from collections.abc import Iterator
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 
+OURS = ["edgegate", "edgegate_drivers", "edgegate_sync"]
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--soak", action="store_true", help="run the long campaigns in full")
@@ -21,5 +23,5 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(autouse=True)
 def unblocked_loop() -> Iterator[BlockBuster]:
     """Fail a test whose code calls something blocking on the event loop."""
-    with blockbuster_ctx(scanned_modules=["edgegate", "edgegate_drivers"]) as guard:
+    with blockbuster_ctx(scanned_modules=OURS) as guard:
         yield guard
