@@ -5,10 +5,12 @@ from datetime import datetime, timedelta
 
 from msgspec import Struct
 
-from edgegate.passes.facts import Facts, Request, day_of
+from edgegate.passes.facts import Facts, Request
 from edgegate.passes.model import Pass, Per, Unit
 from edgegate.passes.state import Coverage, MinuteTerms, Scope
 from edgegate.passes.windows import ALWAYS, current_window
+
+_USE = Unit.USE
 
 
 class Take(Struct, frozen=True):
@@ -53,29 +55,25 @@ def _runs(c: Coverage, facts: Facts, at: datetime) -> bool:
 
 def costs_nothing(p: Pass, request: Request, facts: Facts) -> bool:
     """Whether an entry on the pass is paid for: it covers now, or its day is recorded (C-02)."""
-    if p.unit is not Unit.USE:
+    if p.unit is not _USE:
         return False
-    if any(c.pass_ == p.id and _runs(c, facts, request.at) for c in facts.coverages):
+    if any(_runs(c, facts, request.at) for c in facts.coverages_on(p.id)):
         return True
     return p.per is Per.DAY and _day_recorded(p, request, facts)
 
 
 def _day_recorded(p: Pass, request: Request, facts: Facts) -> bool:
-    if not facts.coverages:
-        return False
-    today = day_of(request.location, request.at).name
-    return any(c.pass_ == p.id and c.day == today for c in facts.coverages)
+    return any(c.day == request.day.name for c in facts.coverages_on(p.id))
 
 
 def day_sold(offer_id: str, request: Request, facts: Facts) -> bool:
     """Whether an offer was sold for this business day already (P-02)."""
-    today = day_of(request.location, request.at).name
-    return any(c.offer == offer_id and c.day == today for c in facts.coverages)
+    return any(c.offer == offer_id and c.day == request.day.name for c in facts.coverages)
 
 
 def spending(p: Pass, request: Request, facts: Facts) -> Spending:
     """What an entry on a pass that is counted in uses costs now, and until when it covers."""
-    day = day_of(request.location, request.at)
+    day = request.day
     amount = 1
     until: datetime | None = None
     match p.per:
@@ -113,7 +111,7 @@ def credit_spending(lots: Sequence[Pass], price: int, request: Request, facts: F
         wifi=first.wifi,
         resources=first.resources,
     )
-    until = day_of(request.location, request.at).ends
+    until = request.day.ends
     return Spending(takes=tuple(takes), covers=True, until=until, scope=scope)
 
 

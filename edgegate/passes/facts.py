@@ -1,7 +1,9 @@
 """What a decision may look at: a request, and the facts about one customer at one location."""
 
+from collections import defaultdict
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from functools import cached_property
 
 from msgspec import Struct
 
@@ -23,13 +25,18 @@ from edgegate.passes.state import Coverage, Session
 ZERO = timedelta(0)
 
 
-class Request(Struct, frozen=True, kw_only=True):
+class Request(Struct, frozen=True, kw_only=True, dict=True):
     """Somebody wants in, at one instant, by one way."""
 
     at: datetime
     location: Location
     channel: Channel
     door: Door | None = None
+
+    @cached_property
+    def day(self) -> BusinessDay:
+        """The location's business day that the instant lies in (T-01)."""
+        return day_of(self.location, self.at)
 
     def moved(self, at: datetime) -> "Request":
         """The same request at another instant."""
@@ -56,13 +63,13 @@ class Running(Struct, frozen=True, kw_only=True):
     """The customer's own reservations meanwhile, where such time is not counted (S-07)."""
 
 
-class Facts(Struct, frozen=True, kw_only=True):
+class Facts(Struct, frozen=True, kw_only=True, dict=True):
     """All that is known of one customer at one location, gathered once.
 
     `passes` and `contracts` are the customer's and the team's, cancelled passes left out (F-10);
     `remaining` is by pass (M-01), whole uses or minutes; `coverages` are those that still run and
     those of the current business day; `running` are the open segments on any minute pass among
-    `passes`.
+    `passes`. What is looked up for each of many passes is sorted by its id the first time.
     """
 
     customer: Customer
@@ -99,44 +106,77 @@ class Facts(Struct, frozen=True, kw_only=True):
 
     def pass_of(self, pass_id: str) -> Pass | None:
         """The pass of that id, if the customer has it."""
-        return next((p for p in self.passes if p.id == pass_id), None)
+        return self._passes_by_id.get(pass_id)
 
     def contract_of(self, p: Pass) -> Contract | None:
         """The contract that a pass hangs on, if it is known."""
-        known = (*self.contracts, *self.others_contracts)
-        return next((c for c in known if c.id == p.contract), None)
+        return self._contracts_by_id.get(p.contract) if p.contract is not None else None
+
+    def coverages_on(self, pass_id: str) -> list[Coverage]:
+        """The customer's coverages that stand on a pass."""
+        return self._coverages_by_pass.get(pass_id, [])
 
     def active_contracts(self, at: datetime) -> tuple[Contract, ...]:
         """The contracts that run at the instant."""
-        return tuple(c for c in self.contracts if runs(c, at))
+        if at not in self._active_contracts:
+            self._active_contracts[at] = tuple(c for c in self.contracts if runs(c, at))
+        return self._active_contracts[at]
 
     def kind(self, at: datetime) -> Kind:
         """Member or contact, as of the instant (§1)."""
-        return Kind.MEMBERS if any(runs(c, at) for c in self.contracts) else Kind.CONTACTS
+        return Kind.MEMBERS if self.active_contracts(at) else Kind.CONTACTS
 
     def running_time(self, p: Pass, at: datetime) -> timedelta:
         """What open segments have used of a minute pass and not yet debited (C-06).
 
         One customer's time at several locations counts once, several customers' time adds up.
         """
+        running = self._running_by_pass.get(p.id)
+        if running is None:
+            return ZERO
         closes: dict[str, datetime] = {}
-        for r in self.running:
-            if r.pass_ == p.id:
-                closes[r.customer] = max(r.closes_at, closes.get(r.customer, r.closes_at))
+        for r in running:
+            closes[r.customer] = max(r.closes_at, closes.get(r.customer, r.closes_at))
         runners = self.runners(p).values()
         return sum((counted(r.from_, min(at, closes[r.customer]), r.booked) for r in runners), ZERO)
 
     def runners(self, p: Pass) -> dict[str, Running]:
         """Who uses up a pass by time now, each by the earliest of their open segments on it."""
         first: dict[str, Running] = {}
-        for r in self.running:
-            if r.pass_ == p.id and (r.customer not in first or r.from_ < first[r.customer].from_):
+        for r in self._running_by_pass.get(p.id, ()):
+            if r.customer not in first or r.from_ < first[r.customer].from_:
                 first[r.customer] = r
         return first
 
     def plans(self, at: datetime) -> frozenset[str]:
         """The plans that the customer is on at the instant."""
         return frozenset(c.plan for c in self.active_contracts(at))
+
+    @cached_property
+    def _passes_by_id(self) -> dict[str, Pass]:
+        return {p.id: p for p in self.passes}
+
+    @cached_property
+    def _contracts_by_id(self) -> dict[str, Contract]:
+        return {c.id: c for c in (*self.others_contracts, *self.contracts)}
+
+    @cached_property
+    def _coverages_by_pass(self) -> dict[str | None, list[Coverage]]:
+        found = defaultdict(list)
+        for c in self.coverages:
+            found[c.pass_].append(c)
+        return dict(found)
+
+    @cached_property
+    def _running_by_pass(self) -> dict[str, list[Running]]:
+        found = defaultdict(list)
+        for r in self.running:
+            found[r.pass_].append(r)
+        return dict(found)
+
+    @cached_property
+    def _active_contracts(self) -> dict[datetime, tuple[Contract, ...]]:
+        return {}
 
 
 def counted(from_: datetime, until: datetime, booked: tuple[Span, ...]) -> timedelta:
