@@ -112,7 +112,7 @@ class Books(Records):
             reservations=self._reservations_of(customer.id, at),
             taken=self._taken(resource, at) if resource is not None else (),
             resource=self.record_of(cache.RESOURCE, resource) if resource is not None else None,
-            offers=self.offers() if location.payg else (),
+            offers=self.offers(),
             charged_offline=self._charged_offline(customer.id),
             inside=self._inside(location) if location.capacity is not None else 0,
             day_begun=door is not None and bool(door.schedule) and self._day_begun(location, at),
