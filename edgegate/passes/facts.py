@@ -20,7 +20,7 @@ from edgegate.passes.model import (
     Reservation,
     Resource,
 )
-from edgegate.passes.state import Coverage, Session
+from edgegate.passes.state import Coverage, MinuteTerms, Session
 
 ZERO = timedelta(0)
 
@@ -51,7 +51,7 @@ class Span(Struct, frozen=True):
 
 
 class Running(Struct, frozen=True, kw_only=True):
-    """An open segment on a minute pass, whoever's it is."""
+    """An open segment on a pass that is paid by time, whoever's it is."""
 
     session: str
     customer: str
@@ -61,15 +61,19 @@ class Running(Struct, frozen=True, kw_only=True):
     """When its session closes at the latest (S-05)."""
     booked: tuple[Span, ...] = ()
     """The customer's own reservations meanwhile, where such time is not counted (S-07)."""
+    counts: MinuteTerms | None = None
+    lots: tuple[str, ...] = ()
+    """Further passes that pay in turn (C-07)."""
 
 
 class Facts(Struct, frozen=True, kw_only=True, dict=True):
     """All that is known of one customer at one location, gathered once.
 
     `passes` and `contracts` are the customer's and the team's, cancelled passes left out (F-10);
-    `remaining` is by pass (M-01), whole uses or minutes; `coverages` are those that still run and
-    those of the current business day; `running` are the open segments on any minute pass among
-    `passes`. What is looked up for each of many passes is sorted by its id the first time.
+    `remaining` is by pass (M-01), whole uses or minutes, also of the further passes that `running`
+    segments draw on; `coverages` are those that still run and those of the current business day;
+    `running` are the open segments that draw by time on any pass among `passes`. What is looked up
+    for each of many passes is sorted by its id the first time.
     """
 
     customer: Customer
@@ -131,19 +135,25 @@ class Facts(Struct, frozen=True, kw_only=True, dict=True):
 
         One customer's time at several locations counts once, several customers' time adds up.
         """
-        running = self._running_by_pass.get(p.id)
+        return sum((used for _, used in self.times_on(p.id, at)), ZERO)
+
+    def times_on(self, pass_id: str, at: datetime) -> list[tuple[Running, timedelta]]:
+        """Who uses up a pass by time, first of all passes, and for how long until the instant."""
+        running = self._running_by_pass.get(pass_id)
         if running is None:
-            return ZERO
+            return []
         closes: dict[str, datetime] = {}
         for r in running:
             closes[r.customer] = max(r.closes_at, closes.get(r.customer, r.closes_at))
-        runners = self.runners(p).values()
-        return sum((counted(r.from_, min(at, closes[r.customer]), r.booked) for r in runners), ZERO)
+        return [
+            (r, counted(r.from_, min(at, closes[r.customer]), r.booked))
+            for r in self.runners(pass_id).values()
+        ]
 
-    def runners(self, p: Pass) -> dict[str, Running]:
+    def runners(self, pass_id: str) -> dict[str, Running]:
         """Who uses up a pass by time now, each by the earliest of their open segments on it."""
         first: dict[str, Running] = {}
-        for r in self._running_by_pass.get(p.id, ()):
+        for r in self._running_by_pass.get(pass_id, ()):
             if r.customer not in first or r.from_ < first[r.customer].from_:
                 first[r.customer] = r
         return first
@@ -151,6 +161,16 @@ class Facts(Struct, frozen=True, kw_only=True, dict=True):
     def plans(self, at: datetime) -> frozenset[str]:
         """The plans that the customer is on at the instant."""
         return frozenset(c.plan for c in self.active_contracts(at))
+
+    @cached_property
+    def credits_by_instant(self) -> dict[datetime, Mapping[str, int]]:
+        """What `coverage.credits_left` found out."""
+        return {}
+
+    @cached_property
+    def lots_by_request(self) -> dict[tuple[datetime, Channel, str | None], list[Pass]]:
+        """What `chain.lots_for` found out."""
+        return {}
 
     @cached_property
     def _passes_by_id(self) -> dict[str, Pass]:

@@ -135,7 +135,7 @@ def _exhaustion(lots: list[Pass], terms: MinuteTerms, facts: Facts) -> Iterator[
             if terms.credit_price_hour
             else ENDLESS
         )
-    runners = [r for p in lots for r in facts.runners(p).values()]
+    runners = [r for p in lots for r in facts.runners(p.id).values()]
     if runners and left < ENDLESS:
         yield used_up_at(runners, left)
 

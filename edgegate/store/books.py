@@ -95,8 +95,10 @@ class Books(Records):
         passes = tuple(p for p in passes if _is_kept(p, location, at))
         contracts = tuple(self.held_by(customer, cache.CONTRACT))
         session = self.session_of(customer.id, location.id)
-        ridden = self._ridden(session, passes)
+        ridden = self._ridden([session] if session is not None else [], passes)
         counted = [p.id for p in (*passes, *ridden) if p.unit in (Unit.MINUTE, Unit.CREDIT)]
+        riding = self.sessions_on(counted) if counted else []
+        ridden += self._ridden(riding, (*passes, *ridden))
         resource = door.resource if door is not None else None
         return Facts(
             customer=customer,
@@ -107,7 +109,7 @@ class Books(Records):
             remaining=self.remaining((*passes, *ridden)),
             coverages=self._coverages_of(customer.id, at),
             session=session,
-            running=tuple(self._running(counted, at)) if counted else (),
+            running=tuple(self._running(riding, at)),
             lockdown=self.lockdown,
             reservations=self._reservations_of(customer.id, at),
             taken=self._taken(resource, at) if resource is not None else (),
@@ -139,14 +141,17 @@ class Books(Records):
         return [_session(row[0]) for row in rows]
 
     def sessions_on(self, pass_ids: Iterable[str]) -> list[Session]:
-        """The open sessions whose segment is on one of the passes, by customer."""
-        ids = msgspec.json.encode(list(pass_ids)).decode()
+        """The open sessions whose segment draws on one of the passes, by customer."""
+        wanted = frozenset(pass_ids)
         rows = self._store.ledger.execute(
-            "SELECT body FROM session WHERE pass IN (SELECT value FROM json_each(?))"
+            "SELECT body FROM session WHERE id IN"
+            " (SELECT id FROM session WHERE pass IN (SELECT value FROM json_each(?))"
+            " UNION ALL SELECT id FROM session WHERE instr(body, '\"lots\":'))"
             " ORDER BY customer, location",
-            (ids,),
+            (msgspec.json.encode(list(wanted)).decode(),),
         )
-        return [_session(row[0]) for row in rows]
+        found = (_session(row[0]) for row in rows)
+        return [s for s in found if s.segment and not wanted.isdisjoint(s.segment.passes)]
 
     def next_deadline(self) -> datetime | None:
         """The earliest instant at which an open session asks for a look."""
@@ -235,17 +240,16 @@ class Books(Records):
         )
         return tuple(_coverage(row[0]) for row in rows)
 
-    def _ridden(self, session: Session | None, passes: tuple[Pass, ...]) -> tuple[Pass, ...]:
-        """The passes of the open segment that are no longer the customer's: still debited."""
-        if session is None or session.segment is None:
-            return ()
+    def _ridden(self, sessions: Iterable[Session], passes: tuple[Pass, ...]) -> tuple[Pass, ...]:
+        """The passes of open segments that are not, or no longer, the customer's: also debited."""
         held = {p.id for p in passes}
-        named = (session.segment.pass_, *session.segment.lots)
-        found = (self.record_of(cache.PASS, n) for n in named if n is not None and n not in held)
+        segments = (s.segment for s in sessions if s.segment is not None)
+        named = {pass_id: None for segment in segments for pass_id in segment.passes}
+        found = (self.record_of(cache.PASS, pass_id) for pass_id in named if pass_id not in held)
         return tuple(p for p in found if p is not None)
 
-    def _running(self, pass_ids: list[str], at: datetime) -> Iterator[Running]:
-        for s in self.sessions_on(pass_ids):
+    def _running(self, sessions: Iterable[Session], at: datetime) -> Iterator[Running]:
+        for s in sessions:
             segment = s.segment
             if segment is not None and segment.counts is not None and segment.pass_ is not None:
                 yield Running(
@@ -255,6 +259,8 @@ class Books(Records):
                     from_=segment.counted_from or segment.from_,
                     closes_at=s.closes_at,
                     booked=self._booked(s, at),
+                    counts=segment.counts,
+                    lots=segment.lots,
                 )
 
     def _booked(self, session: Session, at: datetime) -> tuple[Span, ...]:
