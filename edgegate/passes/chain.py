@@ -25,6 +25,9 @@ from edgegate.passes.reasons import Reason
 from edgegate.passes.state import Scope
 from edgegate.passes.windows import is_open, next_window_start
 
+LOOKS_MAX = 64
+"""At so many instants it is tried whether a pass would survive, before none is named (F-14)."""
+
 Check = Callable[[Pass, Request, Facts], Reason | None]
 
 # Named once: in Python 3.11 to look a member up on its enum takes longer than a whole check.
@@ -160,10 +163,11 @@ def balance(p: Pass, request: Request, facts: Facts) -> Reason | None:
     if p.unit is _USE:
         enough = facts.remaining[p.id] > 0 or coverage.costs_nothing(p, request, facts)
     elif p.unit is _MINUTE:
-        left = timedelta(minutes=facts.remaining[p.id])
-        enough = left > facts.running_time(p, request.at)
+        minutes = timedelta(minutes=facts.remaining[p.id])
+        enough = minutes > facts.running_time(p, request.at)
     elif p.unit is _CREDIT:
-        enough = facts.remaining[p.id] > 0 and _credits_suffice(p, request, facts)
+        left = coverage.credits_left(facts, request.at)[p.id]
+        enough = left > 0 and _credits_suffice(p, request, facts)
     return None if enough else Reason.USED_UP
 
 
@@ -171,16 +175,21 @@ def _credits_suffice(p: Pass, request: Request, facts: Facts) -> bool:
     """Whether the lots that could pay together have the price (C-07); by the hour any rest will."""
     price = 1 if by_the_hour(p, request) else credit_price(p, request, facts) or 0
     lots = lots_for(request, facts)
-    return sum(facts.remaining[lot.id] for lot in lots) >= price
+    left = coverage.credits_left(facts, request.at)
+    return sum(left[lot.id] for lot in lots) >= price
 
 
 def lots_for(request: Request, facts: Facts) -> list[Pass]:
     """The credit passes that may pay a part of this request's price, in no order."""
-    return [
-        p
-        for p in facts.passes
-        if p.unit is _CREDIT and facts.remaining[p.id] > 0 and holds(p, request, facts)
-    ]
+    asked = (request.at, request.channel, request.door.id if request.door is not None else None)
+    if asked not in facts.lots_by_request:
+        left = coverage.credits_left(facts, request.at)
+        facts.lots_by_request[asked] = [
+            p
+            for p in facts.passes
+            if p.unit is _CREDIT and left[p.id] > 0 and holds(p, request, facts)
+        ]
+    return facts.lots_by_request[asked]
 
 
 def offered(offer: Offer, request: Request, facts: Facts) -> bool:
@@ -241,10 +250,16 @@ def holds(p: Pass, request: Request, facts: Facts) -> bool:
 def retry_at(p: Pass, request: Request, facts: Facts) -> datetime | None:
     """The first later instant at which a pass would survive if only time passed (F-14).
 
-    Each rule holds over spans of time, so the instant sought is the beginning of one of them.
+    Each rule holds over spans of time, so the instant sought is the beginning of one of them. What
+    credits lack may be in another lot that begins or opens later (C-07). No more than the
+    `LOOKS_MAX` soonest beginnings are tried.
     """
-    for at in sorted(set(_beginnings(p, request, facts))):
-        if at > request.at and stopped(p, request.moved(at), facts) is None:
+    waiting = [p]
+    if p.unit is _CREDIT:
+        waiting += [q for q in facts.passes if q.unit is _CREDIT and facts.remaining[q.id] > 0]
+    beginnings = {at for q in waiting for at in _beginnings(q, request, facts) if at > request.at}
+    for at in sorted(beginnings)[:LOOKS_MAX]:
+        if stopped(p, request.moved(at), facts) is None:
             return at
     return None
 

@@ -1,12 +1,13 @@
 """What a use buys (§4): coverage, and what it costs to be covered now."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from msgspec import Struct
 
 from edgegate.passes.facts import Facts, Request
 from edgegate.passes.model import Pass, Per, Unit
+from edgegate.passes.prices import credits_for
 from edgegate.passes.state import Coverage, MinuteTerms, Scope
 from edgegate.passes.windows import ALWAYS, current_window
 
@@ -99,7 +100,7 @@ def credit_spending(lots: Sequence[Pass], price: int, request: Request, facts: F
     takes: list[Take] = []
     due = price
     for lot in lots:
-        part = min(due, facts.remaining[lot.id])
+        part = min(due, credits_left(facts, request.at)[lot.id])
         due -= part
         if part or not takes:
             takes.append(Take(lot.id, part))
@@ -113,6 +114,31 @@ def credit_spending(lots: Sequence[Pass], price: int, request: Request, facts: F
     )
     until = request.day.ends
     return Spending(takes=tuple(takes), covers=True, until=until, scope=scope)
+
+
+def credits_left(facts: Facts, at: datetime) -> Mapping[str, int]:
+    """What is left of each credit pass after the hours that run now (F-09).
+
+    They count as what they would cost if they ended at the instant, taken from their lots in turn.
+    """
+    if at not in facts.credits_by_instant:
+        left = dict(facts.remaining)
+        for first_lot in sorted({r.pass_ for r in facts.running}):
+            for r, used in facts.times_on(first_lot, at):
+                if r.counts is not None and r.counts.credit_price_hour is not None:
+                    minutes = minutes_due(r.counts, used, None)
+                    due = credits_for(minutes, r.counts.credit_price_hour)
+                    _take_in_turn(left, (r.pass_, *r.lots), due)
+        facts.credits_by_instant[at] = left
+    return facts.credits_by_instant[at]
+
+
+def _take_in_turn(left: dict[str, int], lots: Sequence[str], due: int) -> None:
+    for lot in lots:
+        part = max(0, min(due, left.get(lot, 0)))
+        if part:
+            left[lot] -= part
+            due -= part
 
 
 def minutes_due(terms: MinuteTerms, used: timedelta, remaining: int | None) -> int:

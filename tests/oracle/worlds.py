@@ -369,6 +369,31 @@ def running(draw: Draw, passes: Sequence[Pass], own: Session | None) -> tuple[Ru
                 booked=booked,
             )
         )
+    return (*found, *credit_hours(draw, passes))
+
+
+def credit_hours(draw: Draw, passes: Sequence[Pass]) -> tuple[Running, ...]:
+    """Hours of rooms that somebody pays with credits now, perhaps from several lots in turn."""
+    lots = [p.id for p in passes if p.unit is Unit.CREDIT]
+    found = []
+    for number in range(draw.number(0, 2) if lots else 0):
+        terms = MinuteTerms(
+            increment_minutes=draw.one([1, 15]),
+            minimum_minutes=draw.one([0, 0, 60]),
+            credit_price_hour=draw.one([0, 7, 100]),
+        )
+        first = draw.one(lots)
+        found.append(
+            Running(
+                session=f"r{number}",
+                customer=f"guest{number}",
+                pass_=first,
+                from_=min(draw.near(), draw.at),
+                closes_at=max(draw.near(), draw.at),
+                counts=terms,
+                lots=tuple(lot for lot in lots if lot != first and draw.maybe(1, 2)),
+            )
+        )
     return tuple(found)
 
 
