@@ -309,14 +309,23 @@ def schedule(
         if s is not None and s.segment is not None and s.segment.counts is not None
         for pass_id in s.segment.passes
     }
-    refresh_all_on(books, shared, request.at)
-    if session.segment is None or session.segment.pass_ not in shared:
-        books.set_deadline(session.id, visits.deadline(session, facts, request))
+    if before is None:
+        facts = visits.with_visit(facts, session, request.location)
+        refresh_all_on(books, shared, request.at, but=session.id)
+    else:
+        refresh_all_on(books, shared, request.at)
+        if session.segment is not None and session.segment.pass_ in shared:
+            return
+    books.set_deadline(session.id, visits.deadline(session, facts, request))
 
 
-def refresh_all_on(books: Books, pass_ids: Collection[str], at: datetime) -> None:
+def refresh_all_on(
+    books: Books, pass_ids: Collection[str], at: datetime, but: str | None = None
+) -> None:
     """Set the deadlines of all sessions on passes anew: they draw on one balance."""
     for session in books.sessions_on(pass_ids) if pass_ids else ():
+        if session.id == but:
+            continue
         contained(books, session, partial(refresh, books, session, at), at)
 
 

@@ -199,6 +199,23 @@ class Facts(Struct, frozen=True, kw_only=True, dict=True):
         return {}
 
 
+def running_of(session: Session, booked: tuple[Span, ...]) -> Running | None:
+    """A visit as one that uses something up by time; None: its segment does not."""
+    segment = session.segment
+    if segment is None or segment.counts is None or segment.pass_ is None:
+        return None
+    return Running(
+        session=session.id,
+        customer=session.customer,
+        pass_=segment.pass_,
+        from_=segment.counted_from or segment.from_,
+        closes_at=session.closes_at,
+        booked=booked,
+        counts=segment.counts,
+        lots=segment.lots,
+    )
+
+
 def counted(from_: datetime, until: datetime, booked: tuple[Span, ...]) -> timedelta:
     """Real elapsed time (T-06) less what lies in reservations that do not count (S-07)."""
     total = max(ZERO, until - from_)

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import msgspec
 from msgspec.structs import replace
 
-from edgegate.passes.facts import Facts, Running, Span, day_of
+from edgegate.passes.facts import Facts, Running, Span, day_of, running_of
 from edgegate.passes.happenings import (
     Debited,
     Denied,
@@ -46,6 +46,9 @@ _coverage = msgspec.json.Decoder(Coverage).decode
 _session = msgspec.json.Decoder(Session).decode
 _debited = msgspec.json.Decoder(Debited).decode
 
+NAMED_MAX = 8
+"""So many passes are named one by one in a statement."""
+
 ANSWERS_MAX = 256
 """How many answers of toggle readers are remembered; the oldest goes."""
 
@@ -69,16 +72,13 @@ class Books(Records):
     def remaining(self, passes: Iterable[Pass]) -> dict[str, int]:
         """What is left of each pass (M-01): its balance less the debits not yet counted in it."""
         passes = list(passes)
-        ids = msgspec.json.encode([p.id for p in passes]).decode()
-        rows = self._store.cache.execute(
-            "SELECT body FROM balance WHERE id IN (SELECT value FROM json_each(?))", (ids,)
-        )
+        marks, ids = _marks([p.id for p in passes])
+        rows = self._store.cache.execute(f"SELECT body FROM balance WHERE id IN {marks}", ids)  # noqa: S608 - marks
         balances = {b.pass_: b for b in (cache.BALANCE.decode.decode(row[0]) for row in rows)}
         left = {p.id: balances[p.id].remaining if p.id in balances else p.amount for p in passes}
         debits = self._store.ledger.execute(
-            "SELECT pass, device, epoch, sequence, amount FROM debit"
-            " WHERE pass IN (SELECT value FROM json_each(?))",
-            (ids,),
+            f"SELECT pass, device, epoch, sequence, amount FROM debit WHERE pass IN {marks}",  # noqa: S608 - marks
+            ids,
         )
         for pass_id, device, epoch, sequence, amount in debits:
             if not _is_counted(balances.get(pass_id), device, epoch, sequence):
@@ -143,12 +143,12 @@ class Books(Records):
     def sessions_on(self, pass_ids: Iterable[str]) -> list[Session]:
         """The open sessions whose segment draws on one of the passes, by customer."""
         wanted = frozenset(pass_ids)
+        marks, ids = _marks(sorted(wanted))
         rows = self._store.ledger.execute(
-            "SELECT body FROM session WHERE id IN"
-            " (SELECT id FROM session WHERE pass IN (SELECT value FROM json_each(?))"
+            f"SELECT body FROM session WHERE id IN (SELECT id FROM session WHERE pass IN {marks}"  # noqa: S608 - marks
             " UNION ALL SELECT id FROM session WHERE instr(body, '\"lots\":'))"
             " ORDER BY customer, location",
-            (msgspec.json.encode(list(wanted)).decode(),),
+            ids,
         )
         found = (_session(row[0]) for row in rows)
         return [s for s in found if s.segment and not wanted.isdisjoint(s.segment.passes)]
@@ -250,18 +250,9 @@ class Books(Records):
 
     def _running(self, sessions: Iterable[Session], at: datetime) -> Iterator[Running]:
         for s in sessions:
-            segment = s.segment
-            if segment is not None and segment.counts is not None and segment.pass_ is not None:
-                yield Running(
-                    session=s.id,
-                    customer=s.customer,
-                    pass_=segment.pass_,
-                    from_=segment.counted_from or segment.from_,
-                    closes_at=s.closes_at,
-                    booked=self._booked(s, at),
-                    counts=segment.counts,
-                    lots=segment.lots,
-                )
+            running = running_of(s, self._booked(s, at))
+            if running is not None:
+                yield running
 
     def _booked(self, session: Session, at: datetime) -> tuple[Span, ...]:
         location = self.location(session.location)
@@ -351,6 +342,16 @@ class Books(Records):
             (session_id,),
         )
         return [_debited(row[0]) for row in rows]
+
+
+def _marks(ids: list[str]) -> tuple[str, tuple[str, ...]]:
+    """What stands for a list of ids in a statement after IN, and the values for it.
+
+    A few are named one by one, which takes half the time; for many there is one statement.
+    """
+    if len(ids) <= NAMED_MAX:
+        return f"({', '.join('?' * len(ids))})", tuple(ids)
+    return "(SELECT value FROM json_each(?))", (msgspec.json.encode(ids).decode(),)
 
 
 def _is_kept(p: Pass, location: Location, at: datetime) -> bool:
