@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 
 from edgegate.passes.facts import Facts
-from edgegate.passes.model import Location, OrderKey, Pass, Priority, Source, Unit
+from edgegate.passes.model import HolderFirst, Location, OrderKey, Pass, Priority, Source, Unit
 
 NEVER = datetime.max.replace(tzinfo=UTC)
 """Stands for the expiry of a pass that has none: it comes last."""
@@ -53,7 +53,7 @@ def _parts(facts: Facts, location: Location) -> Iterator[KeyPart]:
     by_unit = OrderKey.UNIT in location.order
     if not by_unit:
         yield lambda p: p.unit is not _UNLIMITED
-    customer, personal_first = facts.customer.id, location.holder_first == "personal"
+    customer, personal_first = facts.customer.id, location.holder_first == HolderFirst.PERSONAL
     yield lambda p: (p.holder == customer) is not personal_first
     if not by_unit and OrderKey.PRIORITY not in location.order:
         yield _credit_last
