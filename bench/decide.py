@@ -28,8 +28,12 @@ STAMP = Stamp(
 
 
 def facts(passes: int, holder: str = "team") -> Facts:
-    """A member of a team whose passes are of all kinds; a few of them could pay."""
-    held = tuple(_pass(number, holder) for number in range(passes))
+    """A member of a team whose passes are of all kinds; a few of them could pay.
+
+    They are decoded one by one, as the line reads them: no two share a part.
+    """
+    written = (cache.PASS.row(_pass(number, holder)) for number in range(passes))
+    held = tuple(cache.PASS.decode.decode(body) for *_, body in written)
     return Facts(
         customer=Customer(id="ana", team="team"),
         ancestry=("hq",),
@@ -62,60 +66,91 @@ def median_s(act: Callable[[], object], seconds: float) -> float:
     return statistics.median(taken)
 
 
-def decision_s(passes: int, seconds: float) -> float:
-    """The median of one decision with so many passes."""
+def decision(passes: int) -> Callable[[], object]:
+    """One decision with so many passes."""
     known = facts(passes)
     request = Request(at=AT, location=HQ, channel=Channel.DOOR, door=FRONT)
-    return median_s(lambda: decide(known, request), seconds)
+    return lambda: decide(known, request)
 
 
-def day_s(visits: int) -> float:
-    """A day of visits, in and out, through the line's functions and a ledger in memory."""
+def growth_by_passes(seconds: float) -> float:
+    """How much longer a decision takes with twice the passes; the two take turns."""
+    single, double = decision(1000), decision(2000)
+    return statistics.median(
+        median_s(double, seconds / 20) / median_s(single, seconds / 20) for _ in range(10)
+    )
+
+
+def a_site(customers: int) -> Store:
+    """A site in memory; every customer has a pass."""
     store = Store.open(":memory:")
     store.cache.execute("PRAGMA query_only = OFF")
     cache.put(store.cache, cache.LOCATION, HQ)
     cache.put(store.cache, cache.DOOR, FRONT)
     cache.put(store.cache, cache.TEAM, Team(id="team"))
-    members = 1000
-    cache.put_many(store.cache, cache.CUSTOMER, (Customer(id=f"c{n}") for n in range(members)))
+    cache.put_many(store.cache, cache.CUSTOMER, (Customer(id=f"c{n}") for n in range(customers)))
     passes = (
         Pass(id=f"p{n}", holder=f"c{n}", unit=Unit.MINUTE, amount=10_000, home="hq")
-        for n in range(members)
+        for n in range(customers)
     )
     cache.put_many(store.cache, cache.PASS, passes)
+    return store
+
+
+def visits_s(visits: int, members: int, customers: int) -> list[float]:
+    """What each visit takes, in and out, through the line's functions and a ledger in memory.
+
+    The visitors are the first `members` of the site's customers; half of them are inside.
+    """
+    store = a_site(customers)
     books = Books(store, lambda: STAMP)
-    customers = [Customer(id=f"c{n}") for n in range(members)]
-    begun_s = time.perf_counter()
+    coming = [Customer(id=f"c{n}") for n in range(members)]
+    taken: list[float] = []
     step = timedelta(hours=12) / visits
     for number in range(visits):
         at = AT + number * step
+        begun_s = time.perf_counter()
         request = Request(at=at, location=HQ, channel=Channel.DOOR, door=FRONT)
-        checkin.enter(books, request, customers[number % members])
+        checkin.enter(books, request, coming[number % members])
         left = number - members // 2
         if left >= 0:
             checkin.leave(books, f"c{left % members}", "hq", at)
-    took_s = time.perf_counter() - begun_s
+        taken.append(time.perf_counter() - begun_s)
     store.close()
-    return took_s
+    return taken
+
+
+def growth_by_customers(visits: int) -> float:
+    """How much longer the same visits take where the site has a hundred times the customers."""
+    few = statistics.median(visits_s(visits, members=100, customers=100))
+    many = statistics.median(visits_s(visits, members=100, customers=10_000))
+    return many / few
 
 
 def figures(*, quick: bool) -> list[Figure]:
     """The figures and their bars."""
     seconds = 1.0 if quick else 5.0
     visits = 2_000 if quick else 10_000
-    small, large = decision_s(30, seconds), decision_s(1000, seconds)
-    twice = decision_s(2000, seconds)
-    day = day_s(visits) * 10_000 / visits
+    small, large = median_s(decision(30), seconds), median_s(decision(1000), seconds)
+    day = sum(visits_s(visits, members=1000, customers=1000)) * 10_000 / visits
+    growth = statistics.median(growth_by_customers(visits // 4) for _ in range(3))
     return [
         Figure("decide_30_us", small * 1e6, "µs", "30 passes", Bar("<", 150)),
         Figure("decide_1000_ms", large * 1e3, "ms", "1,000 passes of one team", Bar("<", 3)),
         Figure("replay_10000_s", day, "s", f"{visits:,} visits measured", Bar("<", 10)),
         Figure(
             "growth_passes",
-            twice / large,
+            growth_by_passes(seconds),
             "",
             "2,000 passes beside 1,000: 2 is linear",
             Bar("<=", 2.3),
+        ),
+        Figure(
+            "growth_customers",
+            growth,
+            "",
+            "the same visits where 10,000 customers are known beside 100: 1 is not at all",
+            Bar("<=", 1.2),
         ),
     ]
 

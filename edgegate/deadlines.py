@@ -6,7 +6,7 @@ crash, a long commit or a slow timer change nothing of what is recorded.
 
 import logging
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
 from functools import partial
 
@@ -155,8 +155,7 @@ def close(books: Books, session: Session, at: datetime, reason: ClosingReason) -
     charges = _charges(session, tabs, late)
     what = [*debits, *(r for r, _ in refunds), *charges, *_off(session), closed]
     books.record(what, at)
-    for pass_id in {d.pass_ for d in debits}:
-        refresh_all_on(books, pass_id, at)
+    refresh_all_on(books, {d.pass_ for d in debits}, at)
 
 
 def segment_end(
@@ -305,28 +304,35 @@ def schedule(
 ) -> None:
     """Set a session's next deadline after an entry, and those of all who share its minutes."""
     shared = {
-        s.segment.pass_
+        pass_id
         for s in (session, before)
         if s is not None and s.segment is not None and s.segment.counts is not None
+        for pass_id in s.segment.passes
     }
-    for pass_id in shared:
-        if pass_id is not None:
-            refresh_all_on(books, pass_id, request.at)
-    if session.segment is None or session.segment.pass_ not in shared:
-        books.set_deadline(session.id, visits.deadline(session, facts, request))
+    if before is None:
+        facts = visits.with_visit(facts, session, request.location)
+        refresh_all_on(books, shared, request.at, but=session.id)
+    else:
+        refresh_all_on(books, shared, request.at)
+        if session.segment is not None and session.segment.pass_ in shared:
+            return
+    books.set_deadline(session.id, visits.deadline(session, facts, request))
 
 
-def refresh_all_on(books: Books, pass_id: str, at: datetime) -> None:
-    """Set the deadlines of all sessions on a pass anew: they draw on one balance."""
-    for session in books.sessions_on([pass_id]):
+def refresh_all_on(
+    books: Books, pass_ids: Collection[str], at: datetime, but: str | None = None
+) -> None:
+    """Set the deadlines of all sessions on passes anew: they draw on one balance."""
+    for session in books.sessions_on(pass_ids) if pass_ids else ():
+        if session.id == but:
+            continue
         contained(books, session, partial(refresh, books, session, at), at)
 
 
 def refresh_on_spent(books: Books, payment: Payment, at: datetime) -> None:
     """Set anew the deadlines of all whose hours run on credits of which a check-in took some."""
     if payment.spending.scope is not None:
-        for take in payment.spending.takes:
-            refresh_all_on(books, take.pass_, at)
+        refresh_all_on(books, {take.pass_ for take in payment.spending.takes}, at)
 
 
 def refresh(books: Books, session: Session, at: datetime) -> None:
@@ -361,8 +367,8 @@ def _end(books: Books, session: Session, at: datetime) -> ClosingReason:
     segment = session.segment
     reason = visits.ending_reason(segment, facts, request)
     books.record(segment_end(session, facts, request, reason), at)
-    if segment is not None and segment.counts is not None and segment.pass_ is not None:
-        refresh_all_on(books, segment.pass_, at)
+    if segment is not None and segment.counts is not None:
+        refresh_all_on(books, segment.passes, at)
     return reason
 
 

@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
+from zoneinfo import available_timezones
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from edgegate.faults import Fault, FaultsError, Where, did_you_mean
+from edgegate.passes.localtime import is_zone
 from edgegate.passes.model import Instant, Record
 from edgegate.passes.reasons import ClosingReason, Reason
 from edgegate.store.cache import KINDS, Kind
@@ -225,10 +227,22 @@ class RecordReader:
         filled = dict(row) if isinstance(row, dict) else row
         if isinstance(filled, dict):
             self._fill(kind, filled)
+            if kind == "location":
+                self._note_location(filled, where)
         record: Record | None = read_struct(KINDS[kind].type, filled, where, self._faults)
-        if record is not None and kind == "location" and record.id not in self._locations:
-            self._locations.append(record.id)
         return record
+
+    def _note_location(self, row: dict[str, Any], where: Where) -> None:
+        """Remember it for what lies there, whatever else is wrong with it, and check its zone."""
+        name = row.get("id")
+        if isinstance(name, str) and name not in self._locations:
+            self._locations.append(name)
+        zone = row.get("timezone")
+        if isinstance(zone, str) and not is_zone(zone):
+            hint = did_you_mean(zone, sorted(available_timezones()))
+            self._faults.append(where.at("timezone").fault(f'"{zone}" is no time zone', hint))
+            # The record's own complaint would name no field.
+            del row["timezone"]
 
     def _preset_named(self, name: str) -> Preset:
         return preset_named(name, self._where.at("preset"), self._faults)

@@ -86,7 +86,7 @@ class Appliance:
             happening = self._project(entry)
             if happening is not None:
                 self._heard.append(entry)
-                refresh_all_on(self.books, happening.pass_, entry.at)
+                refresh_all_on(self.books, [happening.pass_], entry.at)
 
     def _project(self, entry: Entry) -> Debited | Refunded | None:
         happening = happening_of(entry)

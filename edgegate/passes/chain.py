@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from msgspec import Struct
 
 from edgegate.passes import coverage
-from edgegate.passes.facts import Facts, Request, day_of
+from edgegate.passes.facts import Facts, Request
 from edgegate.passes.localtime import business_day_named
 from edgegate.passes.model import (
     Audience,
@@ -25,12 +25,21 @@ from edgegate.passes.reasons import Reason
 from edgegate.passes.state import Scope
 from edgegate.passes.windows import is_open, next_window_start
 
+LOOKS_MAX = 64
+"""At so many instants it is tried whether a pass would survive, before none is named (F-14)."""
+
 Check = Callable[[Pass, Request, Facts], Reason | None]
+
+# Named once: in Python 3.11 to look a member up on its enum takes longer than a whole check.
+_ACTIVE = PassState.ACTIVE
+_USE, _MINUTE, _CREDIT = Unit.USE, Unit.MINUTE, Unit.CREDIT
+_EVERYBODY = Audience.ALL
+_BY_DOOR, _BY_KIOSK = Channel.DOOR, Channel.KIOSK
 
 
 def state(p: Pass, _request: Request, _facts: Facts) -> Reason | None:
     """F-01: approved, and no payment hold."""
-    if p.state is not PassState.ACTIVE:
+    if p.state is not _ACTIVE:
         return Reason.NOT_APPROVED
     return Reason.PAYMENT_HOLD if p.payment_hold else None
 
@@ -68,14 +77,14 @@ def not_ended(p: Pass, request: Request, facts: Facts) -> Reason | None:
 
 def date(p: Pass, request: Request, _facts: Facts) -> Reason | None:
     """F-04: a dated pass works on that business day of the request's location only."""
-    if p.on_date is None or day_of(request.location, request.at).name == p.on_date:
+    if p.on_date is None or request.day.name == p.on_date:
         return None
     return Reason.OTHER_DATE
 
 
 def location(p: Pass, request: Request, facts: Facts) -> Reason | None:
     """F-05: within its locations; a credit pass also needs a price there."""
-    if p.unit is Unit.CREDIT and credit_price(p, request, facts) is None:
+    if p.unit is _CREDIT and credit_price(p, request, facts) is None:
         return Reason.OTHER_LOCATION
     return None if within(p, request, facts) else Reason.OTHER_LOCATION
 
@@ -101,7 +110,7 @@ def by_the_hour(p: Pass, request: Request) -> bool:
 
 def audience(p: Pass, request: Request, facts: Facts) -> Reason | None:
     """F-06: for all, for members, for contacts, or for members on one of its plans."""
-    if p.audience is Audience.ALL or serves(p, facts, request.at):
+    if p.audience is _EVERYBODY or serves(p, facts, request.at):
         return None
     return Reason.OTHER_AUDIENCE
 
@@ -129,13 +138,9 @@ def channel(p: Pass, request: Request, _facts: Facts) -> Reason | None:
 
 def includes(terms: Terms | Scope, request: Request) -> bool:
     """Whether the way of a request is part of the terms (F-07)."""
-    match request.channel:
-        case Channel.KIOSK:
-            return True
-        case Channel.WIFI:
-            return terms.wifi
-        case Channel.DOOR:
-            return request.door is not None and admits(terms, request.door)
+    if request.channel is _BY_DOOR:
+        return request.door is not None and admits(terms, request.door)
+    return request.channel is _BY_KIOSK or terms.wifi
 
 
 def admits(terms: Terms | Scope, door: Door) -> bool:
@@ -154,16 +159,15 @@ def hours(p: Pass, request: Request, _facts: Facts) -> Reason | None:
 
 def balance(p: Pass, request: Request, facts: Facts) -> Reason | None:
     """F-09: something is left after the minutes that run now, or the request is covered (§4)."""
-    match p.unit:
-        case Unit.UNLIMITED:
-            enough = True
-        case Unit.MINUTE:
-            left = timedelta(minutes=facts.remaining[p.id])
-            enough = left > facts.running_time(p, request.at)
-        case Unit.CREDIT:
-            enough = facts.remaining[p.id] > 0 and _credits_suffice(p, request, facts)
-        case Unit.USE:
-            enough = facts.remaining[p.id] > 0 or coverage.costs_nothing(p, request, facts)
+    enough = True
+    if p.unit is _USE:
+        enough = facts.remaining[p.id] > 0 or coverage.costs_nothing(p, request, facts)
+    elif p.unit is _MINUTE:
+        minutes = timedelta(minutes=facts.remaining[p.id])
+        enough = minutes > facts.running_time(p, request.at)
+    elif p.unit is _CREDIT:
+        left = coverage.credits_left(facts, request.at)[p.id]
+        enough = left > 0 and _credits_suffice(p, request, facts)
     return None if enough else Reason.USED_UP
 
 
@@ -171,16 +175,21 @@ def _credits_suffice(p: Pass, request: Request, facts: Facts) -> bool:
     """Whether the lots that could pay together have the price (C-07); by the hour any rest will."""
     price = 1 if by_the_hour(p, request) else credit_price(p, request, facts) or 0
     lots = lots_for(request, facts)
-    return sum(facts.remaining[lot.id] for lot in lots) >= price
+    left = coverage.credits_left(facts, request.at)
+    return sum(left[lot.id] for lot in lots) >= price
 
 
 def lots_for(request: Request, facts: Facts) -> list[Pass]:
     """The credit passes that may pay a part of this request's price, in no order."""
-    return [
-        p
-        for p in facts.passes
-        if p.unit is Unit.CREDIT and facts.remaining[p.id] > 0 and holds(p, request, facts)
-    ]
+    asked = (request.at, request.channel, request.door.id if request.door is not None else None)
+    if asked not in facts.lots_by_request:
+        left = coverage.credits_left(facts, request.at)
+        facts.lots_by_request[asked] = [
+            p
+            for p in facts.passes
+            if p.unit is _CREDIT and left[p.id] > 0 and holds(p, request, facts)
+        ]
+    return facts.lots_by_request[asked]
 
 
 def offered(offer: Offer, request: Request, facts: Facts) -> bool:
@@ -212,6 +221,8 @@ TERMS: tuple[tuple[str, Check], ...] = (
 CHAIN = (*TERMS, ("F-09", balance))
 """What a pass must pass in order to pay."""
 
+_CHECKS = tuple(check for _, check in CHAIN)
+
 
 class Stop(Struct, frozen=True):
     """Where a pass fell out of the chain: the rule's place in it, its id and its reason."""
@@ -223,10 +234,11 @@ class Stop(Struct, frozen=True):
 
 def stopped(p: Pass, request: Request, facts: Facts) -> Stop | None:
     """The first rule of the chain that a pass fails, or None if it survives."""
-    for place, (rule, check) in enumerate(CHAIN):
+    for check in _CHECKS:
         reason = check(p, request, facts)
         if reason is not None:
-            return Stop(place, rule, reason)
+            place = _CHECKS.index(check)
+            return Stop(place, CHAIN[place][0], reason)
     return None
 
 
@@ -238,10 +250,16 @@ def holds(p: Pass, request: Request, facts: Facts) -> bool:
 def retry_at(p: Pass, request: Request, facts: Facts) -> datetime | None:
     """The first later instant at which a pass would survive if only time passed (F-14).
 
-    Each rule holds over spans of time, so the instant sought is the beginning of one of them.
+    Each rule holds over spans of time, so the instant sought is the beginning of one of them. What
+    credits lack may be in another lot that begins or opens later (C-07). No more than the
+    `LOOKS_MAX` soonest beginnings are tried.
     """
-    for at in sorted(set(_beginnings(p, request, facts))):
-        if at > request.at and stopped(p, request.moved(at), facts) is None:
+    waiting = [p]
+    if p.unit is _CREDIT:
+        waiting += [q for q in facts.passes if q.unit is _CREDIT and facts.remaining[q.id] > 0]
+    beginnings = {at for q in waiting for at in _beginnings(q, request, facts) if at > request.at}
+    for at in sorted(beginnings)[:LOOKS_MAX]:
+        if stopped(p, request.moved(at), facts) is None:
             return at
     return None
 
@@ -264,6 +282,6 @@ def _starts(p: Pass, request: Request, facts: Facts) -> Iterator[datetime]:
         instants.append(business_day_named(place.timezone, place.day_cutoff, p.on_date).starts)
     if p.per is Per.DAY:
         # A day that is recorded at a location ahead of this one costs nothing here when it begins.
-        for day in {c.day for c in facts.coverages if c.pass_ == p.id}:
+        for day in {c.day for c in facts.coverages_on(p.id)}:
             instants.append(business_day_named(place.timezone, place.day_cutoff, day).starts)
     yield from (at for at in instants if at is not None and at > request.at)

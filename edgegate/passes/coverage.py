@@ -1,14 +1,17 @@
 """What a use buys (§4): coverage, and what it costs to be covered now."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from msgspec import Struct
 
-from edgegate.passes.facts import Facts, Request, day_of
+from edgegate.passes.facts import Facts, Request
 from edgegate.passes.model import Pass, Per, Unit
+from edgegate.passes.prices import credits_for
 from edgegate.passes.state import Coverage, MinuteTerms, Scope
 from edgegate.passes.windows import ALWAYS, current_window
+
+_USE = Unit.USE
 
 
 class Take(Struct, frozen=True):
@@ -53,29 +56,25 @@ def _runs(c: Coverage, facts: Facts, at: datetime) -> bool:
 
 def costs_nothing(p: Pass, request: Request, facts: Facts) -> bool:
     """Whether an entry on the pass is paid for: it covers now, or its day is recorded (C-02)."""
-    if p.unit is not Unit.USE:
+    if p.unit is not _USE:
         return False
-    if any(c.pass_ == p.id and _runs(c, facts, request.at) for c in facts.coverages):
+    if any(_runs(c, facts, request.at) for c in facts.coverages_on(p.id)):
         return True
     return p.per is Per.DAY and _day_recorded(p, request, facts)
 
 
 def _day_recorded(p: Pass, request: Request, facts: Facts) -> bool:
-    if not facts.coverages:
-        return False
-    today = day_of(request.location, request.at).name
-    return any(c.pass_ == p.id and c.day == today for c in facts.coverages)
+    return any(c.day == request.day.name for c in facts.coverages_on(p.id))
 
 
 def day_sold(offer_id: str, request: Request, facts: Facts) -> bool:
     """Whether an offer was sold for this business day already (P-02)."""
-    today = day_of(request.location, request.at).name
-    return any(c.offer == offer_id and c.day == today for c in facts.coverages)
+    return any(c.offer == offer_id and c.day == request.day.name for c in facts.coverages)
 
 
 def spending(p: Pass, request: Request, facts: Facts) -> Spending:
     """What an entry on a pass that is counted in uses costs now, and until when it covers."""
-    day = day_of(request.location, request.at)
+    day = request.day
     amount = 1
     until: datetime | None = None
     match p.per:
@@ -101,7 +100,7 @@ def credit_spending(lots: Sequence[Pass], price: int, request: Request, facts: F
     takes: list[Take] = []
     due = price
     for lot in lots:
-        part = min(due, facts.remaining[lot.id])
+        part = min(due, credits_left(facts, request.at)[lot.id])
         due -= part
         if part or not takes:
             takes.append(Take(lot.id, part))
@@ -113,8 +112,33 @@ def credit_spending(lots: Sequence[Pass], price: int, request: Request, facts: F
         wifi=first.wifi,
         resources=first.resources,
     )
-    until = day_of(request.location, request.at).ends
+    until = request.day.ends
     return Spending(takes=tuple(takes), covers=True, until=until, scope=scope)
+
+
+def credits_left(facts: Facts, at: datetime) -> Mapping[str, int]:
+    """What is left of each credit pass after the hours that run now (F-09).
+
+    They count as what they would cost if they ended at the instant, taken from their lots in turn.
+    """
+    if at not in facts.credits_by_instant:
+        left = dict(facts.remaining)
+        for first_lot in sorted({r.pass_ for r in facts.running}):
+            for r, used in facts.times_on(first_lot, at):
+                if r.counts is not None and r.counts.credit_price_hour is not None:
+                    minutes = minutes_due(r.counts, used, None)
+                    due = credits_for(minutes, r.counts.credit_price_hour)
+                    _take_in_turn(left, (r.pass_, *r.lots), due)
+        facts.credits_by_instant[at] = left
+    return facts.credits_by_instant[at]
+
+
+def _take_in_turn(left: dict[str, int], lots: Sequence[str], due: int) -> None:
+    for lot in lots:
+        part = max(0, min(due, left.get(lot, 0)))
+        if part:
+            left[lot] -= part
+            due -= part
 
 
 def minutes_due(terms: MinuteTerms, used: timedelta, remaining: int | None) -> int:

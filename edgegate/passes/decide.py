@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
-from edgegate.passes.facts import Facts, Request, day_of
+from edgegate.passes.facts import Facts, Request
 from edgegate.passes.model import (
     AntiPassback,
     Channel,
@@ -78,7 +78,7 @@ def _at_door(door: Door, facts: Facts, request: Request) -> Decision:
         return refuse(lease)
     passback = _is_passback(door, facts)
     if passback and door.anti_passback is AntiPassback.HARD:
-        return refuse(Reason.ANTI_PASSBACK, day_of(request.location, request.at).ends)
+        return refuse(Reason.ANTI_PASSBACK, request.day.ends)
     answer = _by_policy(door, facts, request)
     if not answer.opens:
         return _if_room(_in_spite(door, answer, facts, request, lease), facts, request)

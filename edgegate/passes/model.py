@@ -18,8 +18,20 @@ Instant = Annotated[datetime, Meta(tz=True)]
 Id = Annotated[str, Meta(min_length=1, max_length=128)]
 """The cloud's name for a record; compared by code point."""
 
-WallTime = Annotated[str, Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]\Z")]
-WallEnd = Annotated[str, Meta(pattern=r"^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)\Z")]
+WallTime = Annotated[
+    str,
+    Meta(
+        pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]\Z",
+        description='a time of day from "00:00" to "23:59"',
+    ),
+]
+WallEnd = Annotated[
+    str,
+    Meta(
+        pattern=r"^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)\Z",
+        description='a time of day from "00:00" to "24:00"',
+    ),
+]
 Count = Annotated[int, Meta(ge=0, le=1_000_000_000)]
 
 
@@ -191,6 +203,13 @@ class Channel(StrEnum):
     KIOSK = "kiosk"
 
 
+class HolderFirst(StrEnum):
+    """Whose passes are spent first (O-02)."""
+
+    PERSONAL = "personal"
+    TEAM = "team"
+
+
 class OrderKey(StrEnum):
     """A key by which O-02 sorts the passes that could pay."""
 
@@ -232,7 +251,7 @@ class Location(Record, frozen=True):
         OrderKey.REMAINING,
         OrderKey.ID,
     )
-    holder_first: Annotated[str, Meta(pattern=r"^(personal|team)\Z")] = "personal"
+    holder_first: HolderFirst = HolderFirst.PERSONAL
     payg: tuple[Kind, ...] = ()
     payg_offline_ceiling: Count | None = None
     payg_hand_over: bool = False

@@ -1,5 +1,6 @@
 """What pays for a request: what is paid for already, then a pass, then pay-as-you-go (§5)."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
@@ -7,9 +8,9 @@ from msgspec import Struct
 
 from edgegate.passes import chain, coverage, prices
 from edgegate.passes.coverage import NOTHING, Spending, costs_nothing
-from edgegate.passes.facts import Facts, Request, day_of
+from edgegate.passes.facts import Facts, Request
 from edgegate.passes.model import Channel, Pass, Reservation, ReservationState, Unit
-from edgegate.passes.order import in_order, order_of
+from edgegate.passes.order import first_in_order, in_order, order_of
 from edgegate.passes.reasons import Reason
 from edgegate.passes.state import Coverage, MinuteTerms, Sale, Scope, Segment
 
@@ -116,6 +117,11 @@ def still_covers(segment: Segment, facts: Facts, request: Request) -> bool:
 
 
 def _in_scope(scope: Scope, facts: Facts, request: Request) -> bool:
+    """Whether a day that credits paid counts here: not for what has a price of its own (C-07)."""
+    if request.door is not None and request.door.resource in scope.resources:
+        own_price = facts.resource.credit_price_hour if facts.resource is not None else None
+        if request.channel is Channel.DOOR and own_price is not None:
+            return False
     return chain.within(scope, request, facts) and chain.includes(scope, request)
 
 
@@ -265,7 +271,7 @@ def by_payment(facts: Facts, request: Request, among: list[Pass] | None = None) 
     surviving = [p for p in candidates if chain.stopped(p, request, facts) is None]
     if not surviving:
         return None
-    p = min(surviving, key=order_of(facts, request.location))
+    p = first_in_order(surviving, facts, request.location)
     reason = {Unit.UNLIMITED: Reason.UNLIMITED, Unit.CREDIT: Reason.CREDIT}.get(p.unit, Reason.PASS)
     lots = [p]
     if p.unit is Unit.CREDIT:
@@ -335,7 +341,7 @@ def _sold_before(sale: Sale, request: Request, facts: Facts) -> Decision:
         channel=request.channel,
         door=request.door.id if request.door is not None else None,
         offer=sale.offer,
-        until=_earlier(day_of(request.location, request.at).ends, free_until(facts, request)),
+        until=_earlier(request.day.ends, free_until(facts, request)),
     )
     payment = Payment(spending=NOTHING, segment=segment)
     return Decision(opens=True, reason=Reason.PAYG, offer=sale.offer, payment=payment)
@@ -343,7 +349,7 @@ def _sold_before(sale: Sale, request: Request, facts: Facts) -> Decision:
 
 def _sold(sale: Sale, request: Request, facts: Facts) -> Decision:
     by_day = sale.amount is None
-    until = day_of(request.location, request.at).ends if by_day else None
+    until = request.day.ends if by_day else None
     segment = Segment(
         from_=request.at,
         channel=request.channel,
@@ -365,14 +371,16 @@ def furthest(facts: Facts, request: Request) -> Decision:
     """F-10: refused for the reason of the pass that got furthest along the chain."""
     if request.door is not None and _room_taken(facts, request):
         return refuse(Reason.NOT_BOOKED, next_booking(facts, request))
-    best: tuple[int, Pass, Reason] | None = None
-    for p in in_order(facts.passes, facts, request.location):
+    by_place: dict[int, list[tuple[Pass, Reason]]] = defaultdict(list)
+    for p in facts.passes:
         stop = chain.stopped(p, request, facts)
-        if stop is not None and (best is None or stop.place > best[0]):
-            best = (stop.place, p, stop.reason)
-    if best is None:
+        if stop is not None:
+            by_place[stop.place].append((p, stop.reason))
+    if not by_place:
         return refuse(Reason.NO_PASS)
-    _, p, reason = best
+    stopped = by_place[max(by_place)]
+    p = first_in_order((p for p, _ in stopped), facts, request.location)
+    reason = next(reason for other, reason in stopped if other is p)
     later = chain.retry_at(p, request, facts)
     return Decision(opens=False, reason=reason, stopped_pass=p.id, retry_at=later)
 

@@ -83,6 +83,11 @@ class Segment(Struct, frozen=True, kw_only=True, omit_defaults=True):
     lots: tuple[Id, ...] = ()
     scope: Scope | None = None
 
+    @property
+    def passes(self) -> tuple[str, ...]:
+        """The passes that it draws on, in their turn."""
+        return self.lots if self.pass_ is None else (self.pass_, *self.lots)
+
 
 class Tab(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a visit has run up on one offer: real time in seconds, over all its segments (P-04)."""

@@ -4,9 +4,10 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from edgegate.passes import chain
-from edgegate.passes.facts import Facts, Request, Running, Span, counted, day_of
+from edgegate.passes.facts import Facts, Request, Running, Span, counted, day_of, running_of
 from edgegate.passes.localtime import Edge, business_day_named, next_occurrence
 from edgegate.passes.model import Audience, Location, Pass
 from edgegate.passes.reasons import ClosingReason, Reason
@@ -65,6 +66,16 @@ def deadline(session: Session, facts: Facts, request: Request) -> datetime:
     if idle is not None:
         ends.append(idle)
     return max(request.at, min(ends))
+
+
+def with_visit(facts: Facts, session: Session, location: Location) -> Facts:
+    """The facts of an entry once its visit has begun, which spent nothing that is counted by time.
+
+    To gather them again would take as long as the entry did.
+    """
+    own = running_of(session, booked_by(facts, location))
+    running = facts.running if own is None else (*facts.running, own)
+    return replace(facts, session=session, running=running)
 
 
 def idle_at(session: Session, location: Location) -> datetime | None:
@@ -135,7 +146,7 @@ def _exhaustion(lots: list[Pass], terms: MinuteTerms, facts: Facts) -> Iterator[
             if terms.credit_price_hour
             else ENDLESS
         )
-    runners = [r for p in lots for r in facts.runners(p).values()]
+    runners = [r for p in lots for r in facts.runners(p.id).values()]
     if runners and left < ENDLESS:
         yield used_up_at(runners, left)
 

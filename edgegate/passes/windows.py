@@ -25,6 +25,7 @@ SEARCH_DAYS_MAX = 400
 """How far ahead `next_window_start` looks: over a year, so that a yearly closure is passed."""
 
 _WEEKDAYS = tuple(Day)
+_OPEN = HolidayRule.OPEN
 _WHOLE_DAYS = (Hours(),)
 
 
@@ -42,21 +43,29 @@ ALWAYS = Window(
 """The window of a pass that has no hours and no holidays; ask with `is`."""
 
 
-def windows_on(
-    p: Terms, location: Location, day: date, *, overnight_only: bool = False
-) -> Iterator[Window]:
-    """The windows of a pass that start on a local date, in the order of its hours.
+def windows_on(p: Terms, location: Location, day: date) -> Iterator[Window]:
+    """The windows of a pass that start on a local date, in the order of its hours."""
+    closed = () if p.holidays is _OPEN else location.holidays
+    return _starting_on(day, p.hours, closed, location.timezone)
 
-    With `overnight_only` those that end on the same date are left out.
-    """
-    if p.holidays is HolidayRule.CLOSED and day in location.holidays:
+
+def _starting_on(
+    day: date,
+    entries: tuple[Hours, ...],
+    closed: tuple[date, ...],
+    zone: str,
+    *,
+    overnight_only: bool = False,
+) -> Iterator[Window]:
+    """The windows that start on a local date; `overnight_only`: only those that end on a later."""
+    if day in closed:
         return
     weekday = _WEEKDAYS[day.weekday()]
-    for hours in p.hours or _WHOLE_DAYS:
+    for hours in entries or _WHOLE_DAYS:
         # Wall times of this fixed form sort as the times they stand for.
         if (overnight_only and hours.to > hours.from_) or weekday not in hours.days:
             continue
-        window = _window(location.timezone, day, hours.from_, hours.to)
+        window = _window(zone, day, hours.from_, hours.to)
         if window is not None:
             yield window
 
@@ -67,12 +76,20 @@ def current_window(p: Terms, location: Location, at: datetime) -> Window | None:
     Of several it is the one that ends last (T-09); of those the one that starts last. A pass
     without hours that takes no notice of holidays gets `ALWAYS`.
     """
-    if not p.hours and p.holidays is HolidayRule.OPEN:
+    if not p.hours and p.holidays is _OPEN:
         return ALWAYS
-    at = in_utc(at)
+    closed = () if p.holidays is _OPEN else location.holidays
+    return _current(p.hours, closed, location.timezone, in_utc(at))
+
+
+@lru_cache(maxsize=1024)
+def _current(
+    hours: tuple[Hours, ...], closed: tuple[date, ...], zone: str, at: datetime
+) -> Window | None:
+    """The same of hours; the many passes of one type share theirs, and so the answer."""
     current = None
-    for day, is_over in _dates_around(location.timezone, at):
-        for window in windows_on(p, location, day, overnight_only=is_over):
+    for day, is_over in _dates_around(zone, at):
+        for window in _starting_on(day, hours, closed, zone, overnight_only=is_over):
             if window.starts <= at < window.ends and (
                 current is None or (window.ends, window.starts) > (current.ends, current.starts)
             ):
@@ -104,7 +121,7 @@ def next_window_start(p: Terms, location: Location, after: datetime) -> datetime
 
     None if there is none within `SEARCH_DAYS_MAX`, and for a pass that is always open.
     """
-    if not p.hours and p.holidays is HolidayRule.OPEN:
+    if not p.hours and p.holidays is _OPEN:
         return None
     after = in_utc(after)
     # A start in a gap that spans midnight takes effect on the date after its own.

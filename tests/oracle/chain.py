@@ -6,6 +6,7 @@ chain. Where the page leaves something open, the comment says what was read into
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from fractions import Fraction
 from itertools import pairwise
 
 from edgegate.passes.facts import Facts, Request
@@ -24,7 +25,7 @@ from edgegate.passes.model import (
     Unit,
 )
 from edgegate.passes.reasons import Reason
-from edgegate.passes.state import Coverage, Scope
+from edgegate.passes.state import Coverage, MinuteTerms, Scope
 from oracle.clock import business_day, is_open
 
 NEVER = float("inf")
@@ -213,7 +214,36 @@ def something_is_left(p: Pass, facts: Facts, request: Request) -> bool:
         case Unit.MINUTE:
             return timedelta(minutes=left) - running_time(p, facts, request.at) > ZERO
         case Unit.CREDIT:
-            return left > 0 and lots_suffice(facts, request)
+            free = credits_after_hours(facts, request.at)[p.id]
+            return free > 0 and lots_suffice(facts, request)
+
+
+def credits_after_hours(facts: Facts, at: datetime) -> dict[str, int]:
+    """F-09, C-07: what is left once all hours that run now are paid, each by its lots in turn."""
+    free = dict(facts.remaining)
+    for r in sorted(facts.running, key=lambda r: r.pass_):
+        if r.counts is None or r.counts.credit_price_hour is None:
+            continue
+        due = price_of_time(min(at, r.closes_at) - r.from_, r.counts)
+        for lot in (r.pass_, *r.lots):
+            while due > 0 and free[lot] > 0:
+                free[lot], due = free[lot] - 1, due - 1
+    return free
+
+
+def price_of_time(used: timedelta, terms: MinuteTerms) -> int:
+    """C-06 and C-07: whole increments, at least the minimum, and nothing for no time (P-07)."""
+    seconds = int(used / timedelta(seconds=1) + 0.5)
+    if seconds <= 0:
+        return 0
+    minutes = terms.increment_minutes
+    while minutes * 60 < seconds or minutes < terms.minimum_minutes:
+        # The minimum need be no whole number of increments.
+        if minutes * 60 >= seconds:
+            minutes = terms.minimum_minutes
+        else:
+            minutes += terms.increment_minutes
+    return int(Fraction(minutes * (terms.credit_price_hour or 0), 60) + Fraction(1, 2))
 
 
 def is_recorded(p: Pass, facts: Facts, request: Request) -> bool:
@@ -229,7 +259,8 @@ def lots_suffice(facts: Facts, request: Request) -> bool:
     """C-07: a price may be paid from several lots; an hourly one needs something in one of them."""
     hourly = is_hourly(request)
     price = credit_price(facts, request, hourly=hourly)
-    together = sum(facts.remaining[lot.id] for lot in lots(facts, request))
+    free = credits_after_hours(facts, request.at)
+    together = sum(free[lot.id] for lot in lots(facts, request))
     return price is not None and (together > 0 if hourly else together >= price)
 
 
@@ -239,7 +270,7 @@ def lots(facts: Facts, request: Request) -> list[Pass]:
         p
         for p in facts.passes
         if p.unit is Unit.CREDIT
-        and facts.remaining[p.id] > 0
+        and credits_after_hours(facts, request.at)[p.id] > 0
         and fails_before_balance(p, facts, request) is None
     ]
     return sorted(able, key=lambda p: order_key(p, facts, request))
@@ -267,6 +298,10 @@ def still_allowed(
 ) -> bool:
     """F-01 to F-08 of what a coverage or a segment is on."""
     if scope is not None:
+        # "A resource costs its hourly credit price": a day is no hour of a room.
+        by_door = request.channel is Channel.DOOR and is_hourly(request)
+        if by_door and credit_price(facts, request, hourly=True) is not None:
+            return False
         return f05_location(scope, facts, request) is None and f07_channel(scope, request) is None
     if offer_id is not None:
         offers = [o for o in facts.offers if o.id == offer_id]

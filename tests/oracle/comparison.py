@@ -23,8 +23,8 @@ def difference(facts: Facts, request: Request, decision: Decision | None = None)
 def waits_for_lots(wanted: Verdict, facts: Facts) -> bool:
     """Whether the answer's instant depends on when several lots can pay a price together.
 
-    The product looks only at the beginnings of the pass it names: to try all lots' windows would
-    cost more the more lots there are.
+    The product looks at the first window of each lot after each change; that two of them first meet
+    in a later window is rare, and to try them all would cost more the more lots there are.
     """
     lots = {p.id for p in facts.passes if p.unit is Unit.CREDIT}
     return wanted.stopped in lots and len(lots) > 1

@@ -11,6 +11,7 @@ from edgegate.passes.state import Segment
 from oracle.chain import (
     covers,
     credit_price,
+    credits_after_hours,
     f05_location,
     f06_audience,
     f07_channel,
@@ -178,7 +179,7 @@ def spend_credits(p: Pass, facts: Facts, request: Request) -> Verdict:
     assert due is not None
     takes: list[tuple[str, int]] = []
     for lot in sorted(lots(facts, request), key=lambda lot: lot.id != p.id):
-        part = min(due, facts.remaining[lot.id])
+        part = min(due, credits_after_hours(facts, request.at)[lot.id])
         if part or not takes:
             takes.append((lot.id, part))
         due -= part

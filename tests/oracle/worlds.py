@@ -21,6 +21,7 @@ from edgegate.passes.model import (
     Day,
     Door,
     DoorPolicy,
+    HolderFirst,
     HolidayRule,
     Hours,
     Kind,
@@ -150,7 +151,7 @@ def place(draw: Draw) -> Location:
         day_cutoff=draw.one(["00:00", "03:00", "04:00", draw.wall_time()]),
         holidays=tuple(draw.day() for _ in range(draw.number(0, 2))),
         order=tuple(OrderKey(key) for key in draw.one(ORDERS)),
-        holder_first="team" if draw.maybe(1, 3) else "personal",
+        holder_first=HolderFirst.TEAM if draw.maybe(1, 3) else HolderFirst.PERSONAL,
         payg=draw.some(list(Kind), 2),
         payg_offline_ceiling=draw.number(0, 1500) if draw.maybe(1, 3) else None,
         paused_may_enter=draw.maybe(1, 2),
@@ -367,6 +368,31 @@ def running(draw: Draw, passes: Sequence[Pass], own: Session | None) -> tuple[Ru
                 from_=from_,
                 closes_at=max(draw.near(), draw.at),
                 booked=booked,
+            )
+        )
+    return (*found, *credit_hours(draw, passes))
+
+
+def credit_hours(draw: Draw, passes: Sequence[Pass]) -> tuple[Running, ...]:
+    """Hours of rooms that somebody pays with credits now, perhaps from several lots in turn."""
+    lots = [p.id for p in passes if p.unit is Unit.CREDIT]
+    found = []
+    for number in range(draw.number(0, 2) if lots else 0):
+        terms = MinuteTerms(
+            increment_minutes=draw.one([1, 15]),
+            minimum_minutes=draw.one([0, 0, 60]),
+            credit_price_hour=draw.one([0, 7, 100]),
+        )
+        first = draw.one(lots)
+        found.append(
+            Running(
+                session=f"r{number}",
+                customer=f"guest{number}",
+                pass_=first,
+                from_=min(draw.near(), draw.at),
+                closes_at=max(draw.near(), draw.at),
+                counts=terms,
+                lots=tuple(lot for lot in lots if lot != first and draw.maybe(1, 2)),
             )
         )
     return tuple(found)

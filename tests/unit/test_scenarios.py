@@ -66,3 +66,43 @@ def test_a_wrong_file_is_exit_2(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["replay", str(file)])
     assert result.exit_code == 2
     assert "broken.toml:1" in result.output
+
+
+def test_a_wrong_policy_is_named_by_field_and_hides_nothing_else(tmp_path: Path) -> None:
+    file = tmp_path / "wrong.toml"
+    file.write_text(
+        'title = "Wrong"\n'
+        'proves = ["T-01"]\n'
+        "[[location]]\n"
+        'id = "hq"\n'
+        'timezone = "Europe/Berln"\n'
+        'holder_first = "taem"\n'
+        'auto_checkout_at = "25:00"\n'
+        "[[door]]\n"
+        'id = "front"\n'
+        'policy = "check_in_frist"\n'
+        "lease_hours = 0\n"
+        "[[step]]\n"
+        "at = 2026-03-02T10:00:00Z\n"
+        'put = { kind = "location", body = { id = "hq", timezone = "Mars/Base" } }\n'
+    )
+    result = CliRunner().invoke(main, ["replay", str(file)])
+    assert result.exit_code == 2
+    told = [line.partition("wrong.toml:")[2] for line in result.output.splitlines()]
+    assert told == [
+        '5: location[0].timezone: "Europe/Berln" is no time zone; did you mean "Europe/Berlin"?',
+        (
+            '6: location[0].holder_first: must be one of "personal", "team" (got "taem"); '
+            'did you mean "team"?'
+        ),
+        (
+            '7: location[0].auto_checkout_at: must be a time of day from "00:00" to "23:59" '
+            '(got "25:00")'
+        ),
+        (
+            '10: door[0].policy: must be one of "pass", "check_in_first", "booking", "membership", '
+            '"staff", "free" (got "check_in_frist"); did you mean "check_in_first"?'
+        ),
+        "11: door[0].lease_hours: must be a whole number of at least 1 (got 0)",
+        '14: step[0].put.body.timezone: "Mars/Base" is no time zone',
+    ]
