@@ -18,11 +18,21 @@ from edgegate.faults import Fault, FaultsError, Where, did_you_mean
 from edgegate.passes.localtime import is_zone
 from edgegate.passes.model import Instant, Record
 from edgegate.passes.reasons import ClosingReason, Reason
-from edgegate.store.cache import KINDS, Kind
+from edgegate.store import cache
+from edgegate.store.cache import Kind
 from edgegate.strict import read_struct
 from edgegate.tomlfile import load
 
 PRESETS = resources.files("edgegate.passes") / "presets"
+
+KINDS: dict[str, Kind[Any]] = {
+    kind.name: kind
+    for kind in (
+        *(cache.LOCATION, cache.CUSTOMER, cache.TEAM, cache.CONTRACT, cache.CREDENTIAL),
+        *(cache.PASS, cache.DOOR, cache.RESOURCE, cache.RESERVATION, cache.OFFER),
+    )
+}
+"""What decisions look at, as people name it; what is left of a pass stands in it, `remaining`."""
 
 
 class AtDoor(Struct, frozen=True, kw_only=True):

@@ -47,7 +47,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         f"edgegate.{name}"
         for name in ("deadlines", "checkin", "bookkeeper", "line", "sentences", "explain")
     ),
-    "replay": ("edgegate.scenario", "edgegate.replay", "edgegate.simulated"),
+    "replay": tuple(f"edgegate.{name}" for name in ("scenario", "replay", "simulated", "whatif")),
     "drivers": ("edgegate_drivers",),
     "records": ("edgegate.records",),
     "wire": ("edgegate_sync.wire",),
@@ -57,7 +57,13 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "emulators": ("edgegate_emulators",),
     "app": ("edgegate.app", "edgegate.lockall"),
     "demo": ("edgegate.demo",),
-    "cli": ("edgegate.cli", "edgegate.__main__", "edgegate.replaytext", "edgegate.ledgertext"),
+    "cli": tuple(
+        f"edgegate.{name}"
+        for name in (
+            *("cli", "cloudcli", "synccli", "__main__"),
+            *("replaytext", "whatiftext", "ledgertext", "statustext"),
+        )
+    ),
     "package": ("edgegate",),
 }
 """The rooms of the house, and the modules (with all below them) that lie in each."""
