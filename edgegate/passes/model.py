@@ -33,6 +33,15 @@ WallEnd = Annotated[
     ),
 ]
 Count = Annotated[int, Meta(ge=0, le=1_000_000_000)]
+Positive = Annotated[int, Meta(ge=1, le=1_000_000)]
+"""A length in minutes or hours that a date can still be moved by."""
+
+Length = Annotated[int, Meta(ge=0, le=1_000_000)]
+"""Like `Positive`, or nothing at all."""
+
+Days = Annotated[int, Meta(ge=0, le=36_500)]
+Number = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+"""An epoch or a sequence: CloudEvents 1.0 integers have 32 bits and a sign."""
 
 
 class Day(StrEnum):
@@ -256,18 +265,18 @@ class Location(Record, frozen=True):
     payg_offline_ceiling: Count | None = None
     payg_hand_over: bool = False
     paused_may_enter: bool = False
-    reservation_lead_minutes: Count = 0
+    reservation_lead_minutes: Length = 0
     auto_checkout_at: WallTime | None = None
-    auto_checkout_after_minutes: Annotated[int, Meta(ge=1)] | None = None
+    auto_checkout_after_minutes: Positive | None = None
     wifi_presence: bool = False
-    wifi_idle_minutes: Annotated[int, Meta(ge=1)] = 15
+    wifi_idle_minutes: Positive = 15
     exclude_booked_minutes: bool = False
     credit_price: Count | None = None
     """What a check-in costs, in hundredths of a credit."""
     credit_plan_prices: dict[str, Count] = {}
     capacity: Count | None = None
-    keep_expired_days: Count = 30
-    ledger_keep_days: Count = 90
+    keep_expired_days: Days = 30
+    ledger_keep_days: Days = 90
 
     def __post_init__(self) -> None:
         """Refuse a zone that nobody knows: every decision there would fail."""
@@ -317,7 +326,7 @@ class Terms(Record, frozen=True):
     name: str = ""
     unit: Unit = Unit.USE
     per: Per = Per.DAY
-    window_minutes: Annotated[int, Meta(ge=1)] | None = None
+    window_minutes: Positive | None = None
     amount: Count = 0
     home: Id | None = None
     locations: tuple[Id, ...] = ()
@@ -328,8 +337,8 @@ class Terms(Record, frozen=True):
     door_groups: tuple[str, ...] = ()
     wifi: bool = False
     resources: tuple[Id, ...] = ()
-    increment_minutes: Annotated[int, Meta(ge=1)] = 1
-    minimum_minutes: Count = 0
+    increment_minutes: Positive = 1
+    minimum_minutes: Length = 0
 
     def __post_init__(self) -> None:
         """Refuse terms that say nothing definite."""
@@ -359,7 +368,7 @@ class Offer(Terms, frozen=True, kw_only=True):
     currency: str = ""
     plan_prices: dict[str, Count] = {}
     sold_to: tuple[Kind, ...] = ()
-    minimum_minutes: Count = 15
+    minimum_minutes: Length = 15
 
     def __post_init__(self) -> None:
         """Refuse an offer that could not be charged."""
@@ -393,8 +402,8 @@ class Reservation(Record, frozen=True, kw_only=True):
 class Counted(Struct, frozen=True, kw_only=True):
     """Up to which entry of a device the cloud has already counted."""
 
-    epoch: Annotated[int, Meta(ge=0)]
-    sequence: Annotated[int, Meta(ge=0)]
+    epoch: Number
+    sequence: Number
 
 
 class Balance(Struct, frozen=True, kw_only=True):
@@ -418,6 +427,6 @@ class Door(Record, frozen=True):
     schedule: tuple[Hours, ...] = ()
     schedule_after_first_entry: bool = False
     anti_passback: AntiPassback = AntiPassback.OFF
-    lease_hours: Annotated[int, Meta(ge=1)] = 72
+    lease_hours: Positive = 72
     lease_rule: LeaseRule = LeaseRule.DENY_NEW
     device: Id | None = None

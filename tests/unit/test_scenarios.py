@@ -103,6 +103,6 @@ def test_a_wrong_policy_is_named_by_field_and_hides_nothing_else(tmp_path: Path)
             '10: door[0].policy: must be one of "pass", "check_in_first", "booking", "membership", '
             '"staff", "free" (got "check_in_frist"); did you mean "check_in_first"?'
         ),
-        "11: door[0].lease_hours: must be a whole number of at least 1 (got 0)",
+        "11: door[0].lease_hours: must be a whole number from 1 to 1000000 (got 0)",
         '14: step[0].put.body.timezone: "Mars/Base" is no time zone',
     ]

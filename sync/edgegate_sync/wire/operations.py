@@ -1,0 +1,292 @@
+"""One table of what can be asked of the cloud over HTTP.
+
+The server registers its routes and decodes bodies by it, and the published description is made of
+it (`openapi.describe`), so that neither can say what the other does not.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from http import HTTPMethod, HTTPStatus
+from typing import Any
+
+import msgspec
+
+from edgegate_sync.wire import changes, enrolment, events, state
+from edgegate_sync.wire.errors import PROBLEM_TYPE, MalformedError, Problem, read
+
+JSON_TYPE = "application/json"
+
+JSON_BYTES_MAX = 1_048_576
+"""The largest body of a request, where its operation does not say otherwise."""
+
+_PATH_NAMES = re.compile(r"\{([a-z_]+)\}")
+
+
+class Scope(StrEnum):
+    """Who may ask: everybody with a claim code, a device, or a token with that scope."""
+
+    CLAIM = "claim"
+    """No authentication but what the body holds."""
+    DEVICE = "device"
+    """The client certificate says which device; its common name is `<site>/<device>`."""
+    READ = "read"
+    WRITE = "write"
+    DEVICES = "devices"
+    ADMIN = "admin"
+
+
+class Place(StrEnum):
+    """Where a parameter stands."""
+
+    PATH = "path"
+    QUERY = "query"
+    HEADER = "header"
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter: `type` is what msgspec makes of its text, limits included."""
+
+    name: str
+    type: Any
+    says: str
+    default: Any = msgspec.NODEFAULT
+    place: Place = Place.QUERY
+
+    @property
+    def is_required(self) -> bool:
+        """Whether a request without it is refused."""
+        return self.default is msgspec.NODEFAULT
+
+    def read(self, text: str | None) -> Any:
+        """The parameter's value; None as `text` is its absence.
+
+        Raises:
+            MalformedError: if it is missing or not of its type.
+        """
+        if text is None:
+            if self.is_required:
+                raise MalformedError(self.place, "is missing", self.name)
+            return self.default
+        try:
+            return msgspec.convert(text, self.type, strict=False)
+        except (ValueError, OverflowError) as error:
+            raise MalformedError(self.place, str(error), self.name) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What a request or an answer carries; where it is not one JSON value, `type` is None."""
+
+    type: Any = None
+    media_type: str = JSON_TYPE
+    bytes_max: int = JSON_BYTES_MAX
+    lines: tuple[Any, ...] = ()
+    """Where it is many values: the types of a line of x-ndjson, or of an element of a batch."""
+    says: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer that is no error."""
+
+    says: str
+    body: Body | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """By name, what a header says."""
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One thing that can be asked. Every error is a `Problem`; `problems` says when each comes."""
+
+    name: str
+    """Its operationId, unique in all tables: snake_case, a verb first."""
+    method: HTTPMethod
+    path: str
+    """With `{names}` as aiohttp and OpenAPI write them; each is declared among `parameters`."""
+    tag: str
+    says: str
+    """One sentence."""
+    scope: Scope
+    answers: Mapping[int, Answer]
+    parameters: tuple[Parameter, ...] = ()
+    body: Body | None = None
+    problems: Mapping[int, str] = field(default_factory=dict)
+    """By status, when it comes; those that any request may meet are added, see `all_problems`."""
+    more: str = ""
+    """Whatever else a caller should know, in Markdown."""
+
+    def __post_init__(self) -> None:
+        named = set(_PATH_NAMES.findall(self.path))
+        declared = {p.name for p in self.parameters if p.place is Place.PATH}
+        if named != declared:
+            raise ValueError(f"{self.name}: path has {named}, parameters have {declared}")
+
+    @cached_property
+    def decoder(self) -> "msgspec.json.Decoder[Any]":
+        """Decodes a JSON body as its type."""
+        return msgspec.json.Decoder(Any if self.body is None else self.body.type)
+
+    def read_body(self, text: bytes) -> Any:
+        """A request's body as its type; as it is where it has none.
+
+        Raises:
+            TooLargeError: if it is too long (413).
+            MalformedError: if it does not decode (422).
+        """
+        body = self.body
+        if body is None or body.type is None:
+            return text
+        return read(self.decoder, text, "body", body.bytes_max)
+
+    @property
+    def all_problems(self) -> dict[int, str]:
+        """When which error comes, by status, in order."""
+        found = dict(OVERLOAD)
+        if self.scope is not Scope.CLAIM:
+            found |= {
+                401: _UNAUTHENTICATED[self.scope is Scope.DEVICE],
+                403: _FORBIDDEN[self.scope],
+            }
+        if self.parameters:
+            found[400] = "A parameter is missing or wrong; `faults` names it."
+        if self.body is not None:
+            found |= {
+                413: f"The body has more than {self.body.bytes_max} bytes.",
+                415: f"The body is not {self.body.media_type}.",
+                422: "The body is not what it should be; `faults` names each field.",
+            }
+        return dict(sorted((found | dict(self.problems)).items()))
+
+
+OVERLOAD = {
+    429: "Too many requests; `Retry-After` says when to come again.",
+    503: "The server has no room or no database now; `Retry-After` says when to come again.",
+}
+"""Errors that any request may meet, by status."""
+_UNAUTHENTICATED = ("There is no valid token.", "There is no valid client certificate.")
+_FORBIDDEN = {
+    Scope.DEVICE: "The certificate was revoked, or is another site's.",
+    **{s: f"The token lacks the scope `{s}`." for s in (Scope.READ, Scope.WRITE)},
+    **{s: f"The token lacks the scope `{s}`." for s in (Scope.DEVICES, Scope.ADMIN)},
+}
+ERROR = Body(type=Problem, media_type=PROBLEM_TYPE)
+
+
+def check(operations: Iterable[Operation]) -> None:
+    """Complain of two operations with one name, or with one method and path.
+
+    Raises:
+        ValueError: naming both.
+    """
+    seen: dict[Any, str] = {}
+    for operation in operations:
+        for key in (operation.name, (operation.method, operation.path)):
+            if key in seen:
+                raise ValueError(f"{operation.name} and {seen[key]} are both {key}")
+            seen[key] = operation.name
+
+
+def statuses(operation: Operation) -> Iterator[int]:
+    """Every status that an operation may answer with."""
+    yield from operation.answers
+    yield from operation.all_problems
+
+
+ENROLL = Operation(
+    name="enroll",
+    method=HTTPMethod.POST,
+    path="/v1/enroll",
+    tag="identity",
+    says="Turn a claim code and a certificate request into an identity.",
+    scope=Scope.CLAIM,
+    body=Body(type=enrolment.EnrolRequest, bytes_max=enrolment.ENROLMENT_BYTES_MAX),
+    answers={HTTPStatus.CREATED: Answer("The device is enrolled.", Body(type=enrolment.Enrolled))},
+    problems={
+        403: "The claim code is unknown, used or expired (`urn:edgegate:claim-unknown`).",
+        409: "The name is another device's.",
+    },
+)
+
+RENEW = Operation(
+    name="renew",
+    method=HTTPMethod.POST,
+    path="/v1/renew",
+    tag="identity",
+    says="Replace the certificate with which this is asked.",
+    scope=Scope.DEVICE,
+    body=Body(type=enrolment.RenewRequest, bytes_max=enrolment.ENROLMENT_BYTES_MAX),
+    answers={HTTPStatus.OK: Answer("A new certificate.", Body(type=enrolment.Renewed))},
+)
+
+PULL_FEED = Operation(
+    name="pull_feed",
+    method=HTTPMethod.GET,
+    path="/v1/feed",
+    tag="feed",
+    says="Read what changed after a number, or with 0 the newest state of every record.",
+    scope=Scope.DEVICE,
+    parameters=(
+        Parameter("after", changes.Head, "The device's head; 0 asks for a snapshot."),
+        Parameter(
+            "wait",
+            changes.WaitSeconds,
+            "Hold the answer back for so many seconds at most while there is nothing new.",
+            default=0,
+        ),
+    ),
+    answers={
+        HTTPStatus.OK: Answer(
+            "Changes in ascending order, and last the trailer; without it nothing counts.",
+            Body(media_type=changes.FEED_TYPE, lines=(changes.Change, changes.Trailer)),
+        )
+    },
+    problems={410: "History before `after` is gone (`urn:edgegate:compacted`): take a snapshot."},
+    more="May be compressed as `Accept-Encoding` allows: gzip or zstd.",
+)
+
+SEND_LEDGER = Operation(
+    name="send_ledger",
+    method=HTTPMethod.POST,
+    path="/v1/ledger",
+    tag="ledger",
+    says="Hand over entries of the device's ledger, in order.",
+    scope=Scope.DEVICE,
+    body=Body(
+        media_type=events.BATCH_TYPE,
+        bytes_max=events.BATCH_BYTES_MAX,
+        says="A JSON array of at most 500 CloudEvents 1.0.",
+        lines=(events.Event,),
+    ),
+    answers={HTTPStatus.OK: Answer("Up to where they count.", Body(type=events.LedgerAnswer))},
+    problems={422: "The body is no array of events; a broken event among others is no error."},
+    more="Sending twice changes nothing. A gap and a broken chain are stored and flagged.",
+)
+
+ASK_LEDGER = Operation(
+    name="ask_ledger",
+    method=HTTPMethod.GET,
+    path="/v1/ledger",
+    tag="ledger",
+    says="Read up to where the device's ledger counts.",
+    scope=Scope.DEVICE,
+    answers={HTTPStatus.OK: Answer("Where it stands.", Body(type=events.LedgerAnswer))},
+)
+
+PUT_STATE = Operation(
+    name="put_state",
+    method=HTTPMethod.PUT,
+    path="/v1/state",
+    tag="state",
+    says="Say how the device is doing, where there is no broker to publish it on.",
+    scope=Scope.DEVICE,
+    body=Body(type=state.DeviceState, bytes_max=state.STATE_BYTES_MAX),
+    answers={HTTPStatus.NO_CONTENT: Answer("It is kept until the next one.")},
+)
+
+DEVICE_OPERATIONS = (ENROLL, RENEW, PULL_FEED, SEND_LEDGER, ASK_LEDGER, PUT_STATE)
+"""The device API."""
