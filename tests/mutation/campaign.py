@@ -10,6 +10,7 @@ All is repeatable: no test here draws its seed from the clock, and Hypothesis is
 
 import ast
 import functools
+import gc
 import importlib.abc
 import importlib.machinery
 import importlib.util
@@ -306,32 +307,53 @@ def _child(mutant: Mutant, body: Callable[[Mutant], str | None], outlet: int) ->
         os._exit(code)
 
 
+class Likely:
+    """In which order tests are asked: what noticed most in the least time comes first."""
+
+    def __init__(self, seen: dict[str, Seen]) -> None:
+        self._seen = seen
+        self._kills: dict[tuple[str, str], int] = {}
+        self._last: dict[str, str] = {}
+
+    def noted(self, mutant: Mutant, outcome: Outcome) -> None:
+        """Learn which test noticed a mutant."""
+        if outcome.killer in self._seen:
+            place = mutant.module, outcome.killer
+            self._kills[place] = self._kills.get(place, 0) + 1
+            self._last[f"{mutant.module}:{mutant.function}"] = outcome.killer
+
+    def names(self, mutant: Mutant) -> list[str]:
+        """The tests that run the statement that a mutant changes, in that order."""
+        last = self._last.get(f"{mutant.module}:{mutant.function}")
+
+        def key(name: str) -> tuple[bool, float]:
+            kills = self._kills.get((mutant.module, name), 0)
+            return name != last, -(kills + 0.2) / (self._seen[name].seconds + 0.01)
+
+        return sorted((n for n, s in self._seen.items() if s.reaches(mutant)), key=key)
+
+
 def warm(
     session: pytest.Session, mutants: Sequence[Mutant], seen: dict[str, Seen], pool: Pool
 ) -> int:
     """Try mutants that lie in functions."""
     items = {item.nodeid: item for item in session.items}
-    by_time = sorted(items, key=lambda name: seen[name].seconds)
-    lately: dict[str, list[str]] = {}
+    likely = Likely(seen)
     told = pool.told
 
     def noted(mutant: Mutant, outcome: Outcome) -> None:
-        if outcome.killer in items:
-            known = lately.setdefault(mutant.function, [])
-            if outcome.killer in known:
-                known.remove(outcome.killer)
-            known.insert(0, outcome.killer)
+        likely.noted(mutant, outcome)
         told(mutant, outcome)
 
     def body(mutant: Mutant) -> str | None:
         limit(60)
         if not put_in_place(mutant):
             raise LookupError(mutant.key)
-        first = lately.get(mutant.function, [])[:5]
-        names = [*first, *(name for name in by_time if name not in first)]
-        return ask([items[n] for n in names if seen[n].reaches(mutant)], seen)
+        return ask([items[name] for name in likely.names(mutant)], seen)
 
     pool.told = noted
+    gc.collect()
+    gc.freeze()
     pool.run(mutants, body)
     pool.told = told
     return SURVIVED

@@ -402,8 +402,10 @@ def _dict(node: ast.Dict) -> Iterator[ast.AST]:
 
 
 def _return(node: ast.Return) -> Iterator[ast.AST]:
+    # Neither None nor False: where a truth is asked for, None is False said otherwise.
     if node.value is not None and not (
-        isinstance(node.value, ast.Constant) and node.value.value is None
+        isinstance(node.value, ast.Constant)
+        and (node.value.value is None or node.value.value is False)
     ):
         yield ast.Return(value=ast.Constant(None))
 

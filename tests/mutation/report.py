@@ -11,9 +11,8 @@ from mutation.changes import Mutant
 
 KINDS = {
     "equivalent": "the code does the same for everything that can reach it",
+    "unreachable": "no input brings the code there; it is there for the type checker",
     "speed": "only how fast or how often something is done differs",
-    "wording": "only the words of a message to developers differ",
-    "declared": "only what is declared differs, which the type checker holds and nothing runs",
 }
 
 
