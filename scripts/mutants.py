@@ -96,7 +96,7 @@ class State:
             self._keep(("killed", "timeout"))
         elif old != stamp:
             self._keep(())
-        if old != stamp:
+        if fresh or (old != stamp and not survivors):
             self.baseline.unlink(missing_ok=True)
         self._stamp.write_text(json.dumps(stamp), encoding="utf-8")
 
@@ -141,11 +141,9 @@ def forked(work: Callable[[], int]) -> int:
 def judge(mutants: list[Mutant], state: State, processes: int) -> None:
     """Run the tests against each of the mutants."""
     paths = [*TESTS, *(str(f) for f in sorted(Path("tests/unit").glob("test_passes_*.py")))]
-    if not state.baseline.exists():
-        print("the code as it is …", file=sys.stderr)
-        work = lambda: collected(paths, lambda s: baseline(s, state.baseline))  # noqa: E731
-        if forked(work) != SURVIVED:
-            sys.exit("a test fails in the code as it is")
+    print("the code as it is …", file=sys.stderr)
+    if forked(lambda: collected(paths, lambda s: baseline(s, state.baseline))) != SURVIVED:
+        sys.exit("a test fails in the code as it is")
     seen = read_baseline(state.baseline)
     pool = Pool(processes, state.note)
     inside = [m for m in mutants if m.inside]

@@ -107,11 +107,16 @@ def runs(item: pytest.Item, following: pytest.Item | None) -> bool:
 
 
 def baseline(session: pytest.Session, file: Path) -> int:
-    """Run every test in the code as it is, and note which lines of the rules it runs."""
-    seen: dict[str, Seen] = {}
-    for place, item in enumerate(session.items):
+    """Run the tests in the code as it is, and note which lines of the rules each runs.
+
+    What stands in the file already is not run again: should such a test run other lines by now, at
+    worst it is not asked where it could have been.
+    """
+    seen = read_baseline(file) if file.exists() else {}
+    items = [item for item in session.items if item.nodeid not in seen]
+    for place, item in enumerate(items):
         forget()
-        following = session.items[place + 1] if place + 1 < len(session.items) else None
+        following = items[place + 1] if place + 1 < len(items) else None
         started = time.process_time()
         with traced() as lines:
             if not runs(item, following):
@@ -349,7 +354,7 @@ def warm(
         limit(60)
         if not put_in_place(mutant):
             raise LookupError(mutant.key)
-        return ask([items[name] for name in likely.names(mutant)], seen)
+        return ask([items[name] for name in likely.names(mutant) if name in items], seen)
 
     pool.told = noted
     gc.collect()
