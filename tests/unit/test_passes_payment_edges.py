@@ -140,6 +140,20 @@ def test_credits_c07(request_: Request, channel: Channel, door: str | None) -> N
     )
 
 
+def test_a_check_in_that_costs_no_credits_c07() -> None:
+    """It covers the day all the same, and stands on the lot that is spent first."""
+    facts = known(passes=credits_(), remaining={"a": 30, "b": 40, "c": 50})
+    free = replace(AT_FRONT, location=replace(HQ, credit_price=0))
+    spending = paid(by_passes(facts, free), Reason.CREDIT).spending
+    assert (spending.takes, spending.until) == ((Take("a", 0),), END)
+
+
+def test_credits_do_not_help_to_pay_by_the_minute_c06() -> None:
+    minutes = replace(USES, unit=Unit.MINUTE)
+    facts = known(passes=(minutes, *credits_()), remaining={P: 9, "a": 90, "b": 90, "c": 90})
+    assert paid(by_passes(facts, AT_FRONT), Reason.PASS).segment.lots == ()
+
+
 def test_credits_by_the_hour_c07_c13() -> None:
     """The lots pay in their order; the walk-up ends a lead before the room is reserved."""
     lots = credits_(resources=("room",), increment_minutes=15, minimum_minutes=30)
@@ -257,6 +271,7 @@ def test_a_reservation_c09(state: ReservationState, reason: Reason, arrives: str
             arrives=arrives,
         )
     assert not by_passes(facts, ON_WIFI).opens
+    assert not by_passes(replace(facts, passes=(USES,), remaining={P: 0}), ON_WIFI).opens
     with_wifi = replace(facts, passes=(replace(USES, wifi=True),), remaining={P: 0})
     assert paid(by_passes(with_wifi, ON_WIFI), reason).segment.channel is Channel.WIFI
     assert not by_passes(facts, AT_FRONT.moved(AT - TICK)).opens
