@@ -56,6 +56,9 @@ TESTS = (
 )
 """The tests of the rules whose seeds are fixed; with them go tests/unit/test_passes_*.py."""
 
+RECORDS = ("tests/unit/test_passes_words.py", "tests/unit/test_passes_records.py")
+"""Those of them that are asked first about a mutant outside of functions: few, and quick."""
+
 
 def all_mutants() -> list[Mutant]:
     """Every mutant of the rules, module by module."""
@@ -153,7 +156,17 @@ def judge(mutants: list[Mutant], state: State, processes: int) -> None:
     ):
         sys.exit("the run broke")
     outside = [m for m in mutants if not m.inside]
-    pool.run(outside, lambda m: cold(paths, m, RULES / f"{m.module}.py", seen))
+    left: list[Mutant] = []
+
+    def first(mutant: Mutant, outcome: Outcome) -> None:
+        if outcome.fate == "survived":
+            left.append(mutant)
+        else:
+            state.note(mutant, outcome)
+
+    quick = Pool(processes, first)
+    quick.run(outside, lambda m: cold(RECORDS, m, RULES / f"{m.module}.py", seen))
+    pool.run(left, lambda m: cold(paths, m, RULES / f"{m.module}.py", seen))
 
 
 def chosen(mutants: list[Mutant], options: argparse.Namespace) -> list[Mutant]:

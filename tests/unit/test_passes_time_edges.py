@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from edgegate.passes.facts import Facts, Running, Span, counted
+from edgegate.passes.localtime import DATE_MAX, DATE_MIN, business_day
 from edgegate.passes.model import Customer, Pass, Unit
 
 AT = datetime(2026, 3, 2, 9, tzinfo=UTC)
@@ -85,3 +86,8 @@ def test_reserved_time_is_taken_off_once_s07(booked: list[tuple[int, int]], minu
 def test_time_that_runs_backwards_counts_nothing_t06() -> None:
     """As where the clock was set back after the visit began."""
     assert counted(AT, AT - HOUR, ()) == timedelta(0)
+
+
+def test_the_first_and_last_days_stand_for_the_ends_of_time_t01() -> None:
+    assert business_day("UTC", "03:00", datetime(1, 1, 2, tzinfo=UTC)).name == DATE_MIN
+    assert business_day("UTC", "03:00", datetime(9999, 12, 31, tzinfo=UTC)).name >= DATE_MAX
