@@ -176,6 +176,7 @@ MINE = Running(session="s", customer="ana", pass_=P, from_=AT - HOUR, closes_at=
         ),
         (ON_PASS, known(replace(PASS, on_date=date(2026, 3, 2))), END),
         (ON_PASS, known(replace(PASS, hours=MORNING)), AT + 3 * HOUR),
+        (ON_PASS, known(replace(PASS, hours=(Hours(from_="18:00"),))), END),
         (BY_MINUTE, known(MINUTES, remaining={P: 90}, running=(MINE,)), AT + 30 * MINUTE),
         (ON_PASS, known(MINUTES, remaining={P: 90}, running=(MINE,)), END),
         (BY_MINUTE, known(MINUTES, remaining={P: 90}), END),
@@ -204,6 +205,8 @@ def test_an_offer_ends_with_its_window_s04() -> None:
         (600, {"p": 600, "q": 0}, AT),
         (700, {"p": 701, "q": 0}, AT + timedelta(microseconds=5142858)),
         (0, {"p": 600, "q": 0}, END),
+        # What would last longer than dates can say.
+        (1, {"p": 1_000_000_000, "q": 0}, END),
     ],
 )
 def test_credits_by_the_hour_run_out_all_lots_together_c07(
@@ -239,6 +242,7 @@ def running(began: int, *booked: tuple[int, int], customer: str = "ana") -> Runn
         ([running(0), running(20, customer="bob")], 60, 40),
         ([running(0), running(60, customer="bob")], 60, 60),
         ([running(0), running(61, customer="bob")], 60, 60),
+        ([running(0), running(0, customer="bob"), running(50, customer="eve")], 60, 30),
         ([running(0, (10, 30))], 60, 80),
         ([running(0, (0, 30))], 60, 90),
         ([running(0, (60, 90))], 60, 60),
@@ -271,6 +275,12 @@ CONTRACT_PASS = replace(PASS, contract="c")
         (replace(ON_PASS, until=AT + TICK), known(), ClosingReason.REVOKED),
         (replace(ON_PASS, scope=Scope(), until=AT), known(PASS), ClosingReason.WINDOW_ENDED),
         (replace(ON_PASS, scope=Scope()), known(PASS), ClosingReason.REVOKED),
+        (
+            replace(ON_PASS, scope=Scope()),
+            known(replace(PASS, expires_at=AT)),
+            ClosingReason.REVOKED,
+        ),
+        (Segment(from_=AT, offer=OFFER), known(), ClosingReason.REVOKED),
         (
             Segment(from_=AT, offer=OFFER),
             known(offers=(Offer(id=OFFER, price=1),)),
