@@ -6,7 +6,8 @@ import pytest
 
 from edgegate.passes.facts import Facts, Running, Span, counted
 from edgegate.passes.localtime import DATE_MAX, DATE_MIN, business_day
-from edgegate.passes.model import Customer, Pass, Unit
+from edgegate.passes.model import Customer, HolidayRule, Location, Pass, Unit
+from edgegate.passes.windows import SEARCH_DAYS_MAX, next_window_start
 
 AT = datetime(2026, 3, 2, 9, tzinfo=UTC)
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
@@ -91,3 +92,16 @@ def test_time_that_runs_backwards_counts_nothing_t06() -> None:
 def test_the_first_and_last_days_stand_for_the_ends_of_time_t01() -> None:
     assert business_day("UTC", "03:00", datetime(1, 1, 2, tzinfo=UTC)).name == DATE_MIN
     assert business_day("UTC", "03:00", datetime(9999, 12, 31, tzinfo=UTC)).name >= DATE_MAX
+
+
+@pytest.mark.parametrize(
+    ("closed_days", "found"), [(0, True), (399, True), (400, True), (401, False)]
+)
+def test_the_next_window_is_looked_for_over_a_year_f14(closed_days: int, *, found: bool) -> None:
+    assert SEARCH_DAYS_MAX == 400
+    closed = tuple(AT.date() + timedelta(days=ahead) for ahead in range(closed_days))
+    place = Location(id="hq", holidays=closed)
+    p = Pass(id="p", holder="ana", holidays=HolidayRule.CLOSED)
+    opens = next_window_start(p, place, datetime(2026, 3, 2, tzinfo=UTC))
+    first = datetime(2026, 3, 2, tzinfo=UTC) + timedelta(days=closed_days)
+    assert opens == (first if found else None)
