@@ -86,26 +86,26 @@ class State:
         self._stamp = folder / "stamp.json"
         folder.mkdir(parents=True, exist_ok=True)
 
-    def begin(self, stamp: dict[str, str], *, fresh: bool, survivors: bool) -> None:
+    def begin(self, stamp: dict[str, str], *, fresh: bool, again: set[str] | None) -> None:
         """Forget what was found out about other code.
 
-        With `survivors` what was noticed stays noticed though the tests have changed: that is so
-        where tests were only added.
+        `again` are mutants that are judged again if they survived; all else stays as it was found
+        though the tests have changed, which is right where tests were only added.
         """
         old = json.loads(self._stamp.read_text("utf-8")) if self._stamp.exists() else {}
-        if fresh or old.get("edgegate") != stamp["edgegate"]:
-            self._keep(())
-        elif survivors:
-            self._keep(("killed", "timeout"))
-        elif old != stamp:
-            self._keep(())
-        if fresh or (old != stamp and not survivors):
+        if fresh or old.get("edgegate") != stamp["edgegate"] or (again is None and old != stamp):
+            self._keep({})
+        elif again is not None:
+            fates = self.fates()
+            alive = {key for key in again if key in fates and fates[key].fate == "survived"}
+            self._keep({key: fate for key, fate in fates.items() if key not in alive})
+        if fresh or (old != stamp and again is None):
             self.baseline.unlink(missing_ok=True)
         self._stamp.write_text(json.dumps(stamp), encoding="utf-8")
 
-    def _keep(self, fates: tuple[str, ...]) -> None:
-        kept = [[k, o.fate, o.killer] for k, o in self.fates().items() if o.fate in fates]
-        self._fates.write_text("".join(f"{json.dumps(row)}\n" for row in kept), encoding="utf-8")
+    def _keep(self, fates: Fates) -> None:
+        rows = [[key, outcome.fate, outcome.killer] for key, outcome in fates.items()]
+        self._fates.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
 
     def note(self, mutant: Mutant, outcome: Outcome) -> None:
         """Write down what became of a mutant."""
@@ -205,7 +205,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     started = time.monotonic()
     stamp = {folder: fingerprint(folder) for folder in ("edgegate", "tests")}
-    state.begin(stamp, fresh=options.fresh, survivors=options.survivors)
+    again = {m.key for m in mutants} if options.survivors else None
+    state.begin(stamp, fresh=options.fresh, again=again)
     known = state.fates()
     todo = [m for m in mutants if m.key not in known or known[m.key].fate == "broken"]
     print(f"{len(mutants)} mutants, {len(todo)} to judge", file=sys.stderr)
