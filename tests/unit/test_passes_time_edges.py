@@ -6,8 +6,8 @@ import pytest
 
 from edgegate.passes.facts import Facts, Running, Span, counted
 from edgegate.passes.localtime import DATE_MAX, DATE_MIN, business_day
-from edgegate.passes.model import Customer, HolidayRule, Location, Pass, Unit
-from edgegate.passes.windows import SEARCH_DAYS_MAX, next_window_start
+from edgegate.passes.model import Customer, HolidayRule, Hours, Location, Pass, Unit
+from edgegate.passes.windows import SEARCH_DAYS_MAX, hours_contain, next_window_start
 
 AT = datetime(2026, 3, 2, 9, tzinfo=UTC)
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
@@ -105,3 +105,8 @@ def test_the_next_window_is_looked_for_over_a_year_f14(closed_days: int, *, foun
     opens = next_window_start(p, place, datetime(2026, 3, 2, tzinfo=UTC))
     first = datetime(2026, 3, 2, tzinfo=UTC) + timedelta(days=closed_days)
     assert opens == (first if found else None)
+
+
+def test_a_door_without_a_schedule_never_stands_open_d03() -> None:
+    assert not hours_contain((), Location(id="hq"), AT)
+    assert hours_contain((Hours(),), Location(id="hq"), AT)
