@@ -1,5 +1,5 @@
 # One command each; every one of them sets up what it needs first, and is quick the second time.
-.PHONY: demo test check bench soak format clean
+.PHONY: demo test check bench soak mutants format clean
 
 PYTHON_BIN := .venv/bin/python
 PROCESSES ?= $(shell nproc)
@@ -22,6 +22,10 @@ check:
 soak:
 	@scripts/setup dev
 	$(PYTHON_BIN) -m pytest -q --soak -m soak
+
+mutants:
+	@scripts/setup dev
+	$(PYTHON_BIN) scripts/mutants.py --processes $(PROCESSES)
 
 bench:
 	@scripts/setup dev

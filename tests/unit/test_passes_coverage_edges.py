@@ -1,0 +1,139 @@
+"""Coverage and prices at their edges: what covers, what it costs, what is rounded how."""
+
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+
+from edgegate.passes import chain, coverage, prices
+from edgegate.passes.facts import Facts, Request
+from edgegate.passes.model import Channel, Customer, Location, Pass, Per, Unit
+from edgegate.passes.state import Coverage, MinuteTerms, Sale, Scope, Tab
+
+AT = datetime(2026, 3, 2, 9, tzinfo=UTC)
+HOUR, TICK = timedelta(hours=1), timedelta(microseconds=1)
+KIOSK = Request(at=AT, location=Location(id="hq"), channel=Channel.KIOSK)
+SLOT_PASS = Pass(id="p", holder="ana", per=Per.SLOT)
+
+
+def covered(from_: datetime, until: datetime) -> Facts:
+    bought = Coverage(
+        pass_=SLOT_PASS.id, customer="ana", day=date(2026, 3, 2), from_=from_, until=until
+    )
+    return Facts(
+        customer=Customer(id="ana"),
+        ancestry=("hq",),
+        passes=(SLOT_PASS,),
+        remaining={SLOT_PASS.id: 0},
+        coverages=(bought,),
+    )
+
+
+@pytest.mark.parametrize(
+    ("from_", "until", "covers"),
+    [
+        (AT - HOUR, AT + HOUR, True),
+        (AT, AT + TICK, True),
+        (AT - HOUR, AT, False),
+        (AT + TICK, AT + HOUR, False),
+    ],
+)
+def test_a_coverage_includes_its_first_instant_and_excludes_its_last_c01(
+    from_: datetime, until: datetime, *, covers: bool
+) -> None:
+    facts = covered(from_, until)
+    assert bool(coverage.covering(facts, KIOSK)) is covers
+    assert coverage.costs_nothing(SLOT_PASS, KIOSK, facts) is covers
+    assert (chain.balance(SLOT_PASS, KIOSK, facts) is None) is covers
+
+
+@pytest.mark.parametrize(
+    ("price", "takes"),
+    [
+        (0, [("a", 0)]),
+        (30, [("a", 30)]),
+        (31, [("a", 30), ("b", 1)]),
+        (60, [("a", 30), ("b", 20), ("c", 10)]),
+    ],
+)
+def test_credits_are_taken_from_the_lots_in_their_order_c07(
+    price: int, takes: list[tuple[str, int]]
+) -> None:
+    """What costs nothing is taken from a lot all the same, for it covers the day."""
+    first = Pass(
+        id="a",
+        holder="ana",
+        unit=Unit.CREDIT,
+        home="hq",
+        locations=("hq", "annex"),
+        door_groups=("street",),
+        wifi=True,
+        resources=("room",),
+    )
+    lots = (first, *(Pass(id=name, holder="ana", unit=Unit.CREDIT) for name in "bc"))
+    facts = Facts(
+        customer=Customer(id="ana"),
+        ancestry=("hq",),
+        passes=lots,
+        remaining={"a": 30, "b": 20, "c": 40},
+    )
+    spending = coverage.credit_spending(lots, price, KIOSK, facts)
+    assert [(take.pass_, take.amount) for take in spending.takes] == takes
+    assert spending.amount == price
+    assert spending.until == datetime(2026, 3, 3, tzinfo=UTC)
+    assert spending.scope == Scope(
+        home="hq",
+        locations=("hq", "annex"),
+        door_groups=("street",),
+        wifi=True,
+        resources=("room",),
+    )
+
+
+def sale(amount: int | None) -> Sale:
+    return Sale(offer="o", price=2000, currency="EUR", amount=amount, minimum_minutes=15)
+
+
+@pytest.mark.parametrize(
+    ("used_s", "minor"), [(0, 0), (-1, 0), (1, 500), (900, 500), (901, 533), (3600, 2000)]
+)
+def test_minutes_are_charged_from_the_first_second_on_p01_p07(used_s: int, minor: int) -> None:
+    assert prices.charge(Tab(sale=sale(60), used_s=used_s)) == minor
+    assert prices.charge(Tab(sale=sale(None), used_s=used_s)) == 2000
+
+
+def test_a_sale_counts_with_its_day_price_or_its_minimum_charge_o05() -> None:
+    assert prices.least_charge(sale(None)) == 2000
+    assert prices.least_charge(sale(60)) == 500
+    assert prices.least_charge(sale(7)) == 4286
+
+
+@pytest.mark.parametrize(
+    ("used", "left", "due"),
+    [
+        (timedelta(0), 100, 0),
+        (timedelta(milliseconds=499), 100, 0),
+        (timedelta(milliseconds=500), 100, 10),
+        (timedelta(minutes=10), 100, 10),
+        (timedelta(minutes=10, milliseconds=500), 100, 15),
+        (timedelta(minutes=16), 100, 20),
+        (timedelta(minutes=16), 18, 18),
+        (timedelta(minutes=16), 0, 0),
+        (timedelta(minutes=16), -3, 0),
+        (timedelta(minutes=16), None, 20),
+        (timedelta(minutes=-16), None, 0),
+    ],
+)
+def test_minutes_are_rounded_up_and_no_more_than_is_left_c06(
+    used: timedelta, left: int | None, due: int
+) -> None:
+    terms = MinuteTerms(increment_minutes=5, minimum_minutes=10)
+    assert coverage.minutes_due(terms, used, left) == due
+
+
+@pytest.mark.parametrize(
+    ("numerator", "denominator", "up", "rounded"),
+    [(0, 2, 0, 0), (1, 2, 1, 1), (1, 3, 1, 0), (2, 3, 1, 1), (4, 2, 2, 2), (5, 2, 3, 3)],
+)
+def test_quotients_are_rounded(numerator: int, denominator: int, up: int, rounded: int) -> None:
+    assert prices.ceiling(numerator, denominator) == up
+    assert prices.half_up(numerator, denominator) == rounded
