@@ -65,6 +65,13 @@ class Enrolled(Renewed, frozen=True, kw_only=True):
     """The answer to `POST /v1/enroll`."""
 
 
+class CloudAuthority(Struct, frozen=True, kw_only=True):
+    """The answer to `GET /v1/authority`: worth something to who knows its fingerprint."""
+
+    ca: Pem
+    """The certificate of the authority that certifies the cloud's servers."""
+
+
 class RenewRequest(Struct, frozen=True, kw_only=True):
     """`POST /v1/renew`, with the certificate that is to be replaced."""
 
@@ -73,6 +80,7 @@ class RenewRequest(Struct, frozen=True, kw_only=True):
 
 _enrolled = msgspec.json.Decoder(Enrolled)
 _renewed = msgspec.json.Decoder(Renewed)
+_authority = msgspec.json.Decoder(CloudAuthority)
 
 
 def decode_enrolled(body: bytes) -> Enrolled:
@@ -83,3 +91,8 @@ def decode_enrolled(body: bytes) -> Enrolled:
 def decode_renewed(body: bytes) -> Renewed:
     """The cloud's answer to a renewal, or a `MalformedError`."""
     return read(_renewed, body, "renewal", ENROLMENT_BYTES_MAX)
+
+
+def decode_authority(body: bytes) -> CloudAuthority:
+    """The cloud's answer to who certifies it, or a `MalformedError`."""
+    return read(_authority, body, "authority", ENROLMENT_BYTES_MAX)

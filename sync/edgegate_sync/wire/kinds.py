@@ -10,8 +10,8 @@ from typing import Annotated, Any, Generic, TypeVar
 import msgspec
 from msgspec import Raw, Struct
 
-from edgegate import records
 from edgegate.passes import model
+from edgegate.records import DeviceConfig, DoorGroup, Plan, StaffAccount
 from edgegate_sync.wire.changes import BODY_BYTES_MAX
 from edgegate_sync.wire.errors import MalformedError, WireError, read
 from edgegate_sync.wire.strangers import Strangers
@@ -114,7 +114,7 @@ def _members(kind: Any) -> tuple[Any, ...]:
 LOCATION = RecordKind("location", model.Location)
 CUSTOMER = RecordKind("customer", model.Customer)
 TEAM = RecordKind("team", model.Team)
-PLAN = RecordKind("plan", records.Plan)
+PLAN = RecordKind("plan", Plan)
 CONTRACT = RecordKind("contract", model.Contract)
 CREDENTIAL = RecordKind("credential", model.Credential)
 PASS = RecordKind("pass", model.Pass)
@@ -123,9 +123,9 @@ OFFER = RecordKind("offer", model.Offer)
 RESERVATION = RecordKind("reservation", model.Reservation)
 RESOURCE = RecordKind("resource", model.Resource)
 DOOR = RecordKind("door", model.Door)
-DOOR_GROUP = RecordKind("door_group", records.DoorGroup)
-STAFF_ACCOUNT = RecordKind("staff_account", records.StaffAccount)
-DEVICE_CONFIG = RecordKind("device_config", records.DeviceConfig)
+DOOR_GROUP = RecordKind("door_group", DoorGroup)
+STAFF_ACCOUNT = RecordKind("staff_account", StaffAccount)
+DEVICE_CONFIG = RecordKind("device_config", DeviceConfig)
 
 KINDS: dict[str, RecordKind[Any]] = {
     kind.name: kind

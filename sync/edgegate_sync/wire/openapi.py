@@ -27,7 +27,7 @@ API_VERSION = "1"
 _SECURITY: Mapping[Scope, list[dict[str, list[str]]]] = {
     Scope.CLAIM: [],
     Scope.DEVICE: [{"device": []}],
-    **{s: [{"token": [s.value]}] for s in (Scope.READ, Scope.WRITE, Scope.DEVICES, Scope.ADMIN)},
+    **{s: [{"token": [s.value]}] for s in Scope if s not in (Scope.CLAIM, Scope.DEVICE)},
 }
 _SCHEMES = {
     "device": {

@@ -36,6 +36,7 @@ class Scope(StrEnum):
     WRITE = "write"
     DEVICES = "devices"
     ADMIN = "admin"
+    METRICS = "metrics"
 
 
 class Place(StrEnum):
@@ -173,6 +174,7 @@ _FORBIDDEN = {
     Scope.DEVICE: "The certificate was revoked, or is another site's.",
     **{s: f"The token lacks the scope `{s}`." for s in (Scope.READ, Scope.WRITE)},
     **{s: f"The token lacks the scope `{s}`." for s in (Scope.DEVICES, Scope.ADMIN)},
+    Scope.METRICS: "The token lacks the scope `metrics`.",
 }
 ERROR = Body(type=Problem, media_type=PROBLEM_TYPE)
 
@@ -196,6 +198,21 @@ def statuses(operation: Operation) -> Iterator[int]:
     yield from operation.answers
     yield from operation.all_problems
 
+
+GET_AUTHORITY = Operation(
+    name="get_authority",
+    method=HTTPMethod.GET,
+    path="/v1/authority",
+    tag="identity",
+    says="Read the certificate of the authority that certifies the cloud's servers.",
+    scope=Scope.CLAIM,
+    answers={HTTPStatus.OK: Answer("The certificate.", Body(type=enrolment.CloudAuthority))},
+    more=(
+        "A device that trusts nobody yet asks this of a server that it does not know, compares the"
+        " fingerprint with the one that was typed behind the claim code, and enrols over a"
+        " connection that this authority vouches for."
+    ),
+)
 
 ENROLL = Operation(
     name="enroll",
@@ -288,5 +305,5 @@ PUT_STATE = Operation(
     answers={HTTPStatus.NO_CONTENT: Answer("It is kept until the next one.")},
 )
 
-DEVICE_OPERATIONS = (ENROLL, RENEW, PULL_FEED, SEND_LEDGER, ASK_LEDGER, PUT_STATE)
+DEVICE_OPERATIONS = (GET_AUTHORITY, ENROLL, RENEW, PULL_FEED, SEND_LEDGER, ASK_LEDGER, PUT_STATE)
 """The device API."""

@@ -1,0 +1,98 @@
+"""`edgegate cloud serve`: listens, until it is told to stop."""
+
+import asyncio
+import signal
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+from edgegate_sync.cloud import (
+    admin_api,
+    csv_import_api,
+    device_api,
+    ledger_api,
+    metrics,
+    page,
+    record_api,
+    usage_api,
+    webhook_api,
+)
+from edgegate_sync.cloud.cloud import Cloud, Settings, first_token, opened
+from edgegate_sync.cloud.operations import ADMIN_OPERATIONS
+from edgegate_sync.cloud.server import Handler, Server
+from edgegate_sync.wire.operations import DEVICE_OPERATIONS
+
+HANDLERS: dict[str, Handler] = {
+    **device_api.HANDLERS,
+    **admin_api.HANDLERS,
+    **record_api.HANDLERS,
+    **ledger_api.HANDLERS,
+    **usage_api.HANDLERS,
+    **csv_import_api.HANDLERS,
+    **webhook_api.HANDLERS,
+    **metrics.HANDLERS,
+}
+"""Who answers each operation."""
+
+OPERATIONS = (*DEVICE_OPERATIONS, *ADMIN_OPERATIONS)
+
+SHUTDOWN_S_MAX = 5
+"""How long answers that are under way may take when it ends; polls are let go at once."""
+
+HEADER_BYTES_MAX = 8190
+
+
+def application(cloud: Cloud) -> web.Application:
+    """All routes of a cloud."""
+    made = Server(cloud, OPERATIONS, HANDLERS).application
+    made.router.add_get("/admin/v1/openapi.json", page.get_description)
+    made.router.add_get("/admin/v1/docs", page.get_page)
+    return made
+
+
+@asynccontextmanager
+async def serving(
+    cloud: Cloud, host: str, port: int, context: ssl.SSLContext | None = None
+) -> AsyncIterator[int]:
+    """Serve until the end of the block; yields the port, which matters where 0 was asked for."""
+    secure = context or await cloud.set_up_tls()
+    runner = web.AppRunner(
+        application(cloud),
+        access_log=None,
+        shutdown_timeout=SHUTDOWN_S_MAX,
+        max_line_size=HEADER_BYTES_MAX,
+        max_field_size=HEADER_BYTES_MAX,
+    )
+    await runner.setup()
+    try:
+        listener = web.TCPSite(runner, host, port, ssl_context=secure, reuse_port=None)
+        await listener.start()
+        yield runner.addresses[0][1]
+        cloud.heads.release()
+    finally:
+        await runner.cleanup()
+
+
+async def serve(settings: Settings, host: str, port: int, say: Callable[[str], None]) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with opened(settings) as cloud:
+        secret = await first_token(cloud)
+        if secret is not None:
+            say(f"The first API token, told this once: {secret}")
+        beside = asyncio.create_task(cloud.run(), name="cloud")
+        async with serving(cloud, host, port) as bound:
+            say(f"Serving on https://{host}:{bound}")
+            stopped = asyncio.create_task(stop.wait(), name="stop")
+            await asyncio.wait((beside, stopped), return_when=asyncio.FIRST_COMPLETED)
+            stopped.cancel()
+        beside.cancel()
+        # What ended it, if it was not the signal, ends the process.
+        await asyncio.wait((beside,))
+        if not beside.cancelled():
+            beside.result()
