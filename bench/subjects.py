@@ -182,7 +182,7 @@ class Daemon(Subject):
 
     def _write_config(self) -> Path:
         parts = [
-            f'[device]\nid = "{DEVICE}"\nstate_dir = "{self.state}"',
+            f'[device]\nid = "{DEVICE}"\nstate_dir = "{self.state}"\nclock = "believed"',
             f'[site]\nid = "bench"\nkey = {{ file = "{self.key_file}" }}',
         ]
         for number, (strike, scanner) in enumerate(self.scanners.items()):

@@ -2,12 +2,13 @@
 
 import asyncio
 import gc
+import importlib
 import logging
 import os
 import signal
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -19,11 +20,13 @@ from edgegate import logs
 from edgegate.bookkeeper import Afterwards, Bookkeeper, keep_time
 from edgegate.clock import SystemClock, boot_id
 from edgegate.config import Config, DoorConfig, ReaderConfig
+from edgegate.control import Control
 from edgegate.doors.events import Cause, DoorEvent
 from edgegate.doors.runner import DoorRunner, follow
 from edgegate.doors.state import DoorSettings
 from edgegate.line import Line, Passage, Place
 from edgegate.ports import (
+    ClockTrust,
     DeviceFaultError,
     DriverStatus,
     OperatingError,
@@ -32,12 +35,14 @@ from edgegate.ports import (
     Sensor,
     Signal,
 )
+from edgegate.status import StatusReporter, Whose
 from edgegate.store.books import Books
 from edgegate.store.files import Store
 from edgegate.store.ledger import Draft, EntryType, Stamp
 from edgegate.store.projection import rebuild
 from edgegate.store.thread import DatabaseThread, Limits
 from edgegate.supervisor import DeviceStatus, StatusBoard, keep
+from edgegate.timewatch import ClockWatch
 
 log = logging.getLogger("edgegate")
 
@@ -55,11 +60,15 @@ class App:
     """One appliance, from its configuration to its doors."""
 
     def __init__(
-        self, config: Config, on_passage: Callable[[Passage], None] = lambda _: None
+        self,
+        config: Config,
+        on_passage: Callable[[Passage], None] = lambda _: None,
+        config_path: Path | None = None,
     ) -> None:
-        self._config = config
+        self.config = config
+        self.config_path = config_path
         self._watch_passage = on_passage
-        self._clock = SystemClock()
+        self.clock = SystemClock()
         self._boot_id = boot_id()
         self._source = f"edgegate/{config.site.id}/{config.device.id}"
         self._notify = _notifier()
@@ -68,16 +77,25 @@ class App:
         self.ready = asyncio.Event()
         """Set when doors and store are there: from now on taps are answered."""
         limits = Limits(jobs_max=config.store.jobs_max, group_max=config.store.group_max)
-        self._thread: DatabaseThread[Store] = DatabaseThread(self._on_fault, limits)
-        self.keeper = Bookkeeper(self._thread, self._stamp)
+        self.thread: DatabaseThread[Store] = DatabaseThread(self._on_fault, limits)
+        self.keeper = Bookkeeper(self.thread, self.stamp)
         self._afterwards = Afterwards(self.keeper, config.store.pending_exits_max)
         self.devices = StatusBoard(self._on_device)
         self.doors = {door.id: self._runner(door) for door in config.doors}
+        self.readers: dict[str, Reader] = {}
+        self._uplink: Any = None
+        self._watch = ClockWatch(
+            self.clock,
+            self._boot_id,
+            self.thread,
+            record=partial(self._note, EntryType.DEVICE_CLOCK, f"device/{config.device.id}"),
+            on_trust=self._on_trust,
+        )
         self._line = Line(
             self.keeper,
             self._afterwards,
             self.doors,
-            self._clock,
+            self.clock,
             config.site.key.reveal(),
             self._on_passage,
         )
@@ -100,7 +118,7 @@ class App:
             for door in self.doors.values():
                 door.stop()
             await self._afterwards.drain(DRAIN_S)
-            await self._thread.close()
+            await self.thread.close()
         if self._fault is not None:
             raise self._fault
         if not group.cancelled() and (error := group.exception()) is not None:
@@ -113,14 +131,18 @@ class App:
     async def _work(self) -> None:
         async with asyncio.TaskGroup() as group:
             start = group.create_task
-            for door in self._config.doors:
+            for door in self.config.doors:
                 self._start_door(group, door)
-            if self._config.fire is not None:
-                start(self._keep("fire sensor", self._config.fire.sensor, self._follow_fire))
+            if self.config.fire is not None:
+                start(self._keep("fire sensor", self.config.fire.sensor, self._follow_fire))
             start(self._open_store(), name="store")
+            start(self._watch.run(), name="clock")
+            start(self._control(), name="control")
             start(self._afterwards.run(), name="afterwards")
-            start(keep_time(self.keeper, self._clock.now, self._feed, TICK_S), name="time")
-            for reader in self._config.readers:
+            start(keep_time(self.keeper, self.clock.now, self._feed, TICK_S), name="time")
+            if self.config.cloud is not None:
+                start(self._exchange(), name="uplink")
+            for reader in self.config.readers:
                 start(
                     self._keep(f"reader {reader.name}", reader.device, partial(self._read, reader)),
                     name=f"reader {reader.name}",
@@ -143,18 +165,22 @@ class App:
         await keep(name, device.open, use, self.devices)
 
     async def _read(self, config: ReaderConfig, reader: Reader) -> None:
-        door = next(d for d in self._config.doors if d.id == config.door)
+        door = next(d for d in self.config.doors if d.id == config.door)
         place = Place(
             reader=config.name,
             door=config.door,
             direction=config.direction,
             release_s=door.release_s,
         )
-        async for scan in scans_of(reader):
-            await self._line.scan(place, scan, partial(show_at, reader))
+        self.readers[config.name] = reader
+        try:
+            async for scan in scans_of(reader):
+                await self._line.scan(place, scan, partial(show_at, reader))
+        finally:
+            del self.readers[config.name]
 
     async def _follow_fire(self, sensor: Sensor) -> None:
-        fire = self._config.fire
+        fire = self.config.fire
         released = self.doors if fire is None or fire.releases == "all" else fire.releases
 
         def on_level(active: bool, _at_s: float | None) -> None:
@@ -167,7 +193,7 @@ class App:
         """Open the store, again and again until it is there: doors and exits do not wait for it."""
         # Doors, exits and fire are there: reading the ledger may take longer than systemd waits.
         self._tell_ready()
-        open_store = partial(Store.open, Path(self._config.device.state_dir), rebuild=rebuild)
+        open_store = partial(Store.open, Path(self.config.device.state_dir), rebuild=rebuild)
         while True:
             try:
                 await self.keeper.open(open_store)
@@ -176,15 +202,43 @@ class App:
                 self.devices.note("store", DriverStatus.OFFLINE, str(error))
                 log.error("the store could not be opened: %s", error)  # noqa: TRY400 - no trace
                 await asyncio.sleep(STORE_RETRY_S)
+        # What cannot be read of it now leaves the clock as it began.
+        with suppress(OperatingError):
+            await self._watch.load()
+        self._on_trust(self.clock.trust())
+        for door_id in self.keeper.locked_down(self.doors):
+            self.doors[door_id].lockdown(True)
         self.devices.note("store", DriverStatus.ENABLED)
-        self._note(EntryType.DEVICE_BOOTED, f"device/{self._config.device.id}", {})
+        self._note(EntryType.DEVICE_BOOTED, f"device/{self.config.device.id}", {})
         # What lives now lives for good; the collector need not look at it at every tap.
         gc.collect()
         gc.freeze()
         self.ready.set()
-        section = self._config.device
+        section = self.config.device
         logs.event(log, "ready", device=section.id, state=section.state_dir)
         await self._check_cache()
+
+    async def _control(self) -> None:
+        """Answer `edgegate status` and `edgegate sync now`."""
+        await self.ready.wait()
+        section, cloud = self.config.device, self.config.cloud
+        whose = Whose(
+            site=self.config.site.id,
+            device=section.id,
+            state_dir=Path(section.state_dir),
+            cloud=None if cloud is None else cloud.url,
+        )
+        reporter = StatusReporter(whose, self.clock, self.devices, lambda: self._uplink)
+        await Control(whose.state_dir, reporter).run()
+
+    async def _exchange(self) -> None:
+        """Exchange with the cloud and with peers, beside all else."""
+        await self.ready.wait()
+        # Its libraries are large: they are loaded where there is a cloud, and not on the loop.
+        module = await asyncio.to_thread(importlib.import_module, "edgegate.exchange")
+        self._uplink = await module.uplink_of(self)
+        self.keeper.on_entries = self._uplink.note_entries
+        await self._uplink.run()
 
     async def _check_cache(self) -> None:
         """Read the whole cache beside the work: it is too large to do so before the first tap."""
@@ -204,10 +258,11 @@ class App:
         emit = partial(self._on_door_event, door.id)
         return DoorRunner(settings, None, None, None, emit, name=f"door {door.id}")
 
-    def _stamp(self) -> Stamp:
+    def stamp(self) -> Stamp:
+        """Who writes an entry now, and by what clock."""
         return Stamp(
             source=self._source,
-            clock=self._clock.trust(),
+            clock=self.clock.trust(),
             boot_id=self._boot_id,
             monotonic_s=time.monotonic(),
         )
@@ -219,7 +274,7 @@ class App:
         late = timedelta(seconds=time.monotonic() - event.at_s)
         draft = Draft(
             type=EntryType(event.ledger_type),
-            at=self._clock.now() - late,
+            at=self.clock.now() - late,
             subject=f"door/{door_id}",
             data=event.data(),
         )
@@ -230,10 +285,12 @@ class App:
             log, "device", device=name, status=device.status.value, why=device.detail or None
         )
         data = {"name": name, "status": device.status.value, "why": device.detail}
-        self._note(EntryType.DEVICE_DRIVER, f"device/{self._config.device.id}", data)
+        self._note(EntryType.DEVICE_DRIVER, f"device/{self.config.device.id}", data)
+        if self._uplink is not None:
+            self._uplink.note_change()
 
     def _note(self, entry_type: EntryType, subject: str, data: dict[str, Any]) -> None:
-        draft = Draft(type=entry_type, at=self._clock.now(), subject=subject, data=data)
+        draft = Draft(type=entry_type, at=self.clock.now(), subject=subject, data=data)
         self._afterwards.note(partial(_append, draft))
 
     def _on_passage(self, passage: Passage) -> None:
@@ -252,6 +309,10 @@ class App:
             us=passage.actuated_us,
         )
         self._watch_passage(passage)
+
+    def _on_trust(self, trust: ClockTrust) -> None:
+        if self.config.device.clock == "checked":
+            self.keeper.note_clock(trusted=trust is not ClockTrust.UNTRUSTED)
 
     def _on_fault(self, fault: BaseException) -> None:
         self._fault = fault

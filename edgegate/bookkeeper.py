@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
@@ -37,6 +37,8 @@ class Bookkeeper:
     def __init__(self, thread: DatabaseThread[Store], stamp: Callable[[], Stamp]) -> None:
         self._thread = thread
         self._stamp = stamp
+        self.on_entries: Callable[[], object] = lambda: None
+        """Called after each commit that brought entries; must return at once."""
         self._store: Store | None = None
         self._books: Books | None = None
 
@@ -49,7 +51,7 @@ class Bookkeeper:
         store = await self._thread.start(open_store)
         books = Books(store, self._stamp)
         try:
-            await self._thread.run(lambda _: resume(books))
+            await self._thread.run(lambda _: _take_up(books))
         except BaseException:
             await self._thread.close()
             raise
@@ -79,7 +81,25 @@ class Bookkeeper:
         if self._thread.repairing:
             # Nobody is to stand at a door until a whole ledger has been read.
             raise StorageFailedError("the store is being repaired")
-        return await self._thread.run(lambda _: job(books), urgency)
+        result, wrote = await self._thread.run(lambda _: _told(books, job), urgency)
+        if wrote:
+            self.on_entries()
+        return result
+
+    def note_reached(self, at: datetime | None) -> None:
+        """Note when the cloud was last reached, None while it is (D-08)."""
+        if self._books is not None:
+            self._books.reached_at = at
+
+    def note_clock(self, *, trusted: bool) -> None:
+        """Note whether the clock can be believed (D-09)."""
+        if self._books is not None:
+            self._books.clock_trusted = trusted
+
+    def locked_down(self, doors: Iterable[str]) -> list[str]:
+        """Which of these doors are in a lockdown; none while the store is not open."""
+        books = self._books
+        return [] if books is None else [door for door in doors if books.is_locked_down(door)]
 
 
 class Afterwards:
@@ -154,6 +174,17 @@ class Afterwards:
         while len(self._waiting) > self._waiting_max:
             self._waiting.popleft()
             self.dropped += 1
+
+
+def _take_up(books: Books) -> None:
+    books.recall_lockdown()
+    resume(books)
+
+
+def _told(books: Books, job: Job[R]) -> tuple[R, bool]:
+    """What a job returned, and whether it wrote entries: the loop sees later groups' counts too."""
+    before = books.appended
+    return job(books), books.appended > before
 
 
 def _each(jobs: list[Job[Any]], books: Books) -> None:

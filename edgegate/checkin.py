@@ -275,7 +275,8 @@ def unidentified(books: Books, request: Request, door: Door, lookup: str) -> Out
     """Answer somebody nobody can name: what is logged of the credential is its keyed hash."""
     age = books.cache_age(request.at)
     lease = lease_fault(door, age, clock_trusted=books.clock_trusted)
-    if lease is None or door.lease_rule is not LeaseRule.ALLOW_ALL or books.lockdown:
+    locked = books.is_locked_down(door.id)
+    if lease is None or door.lease_rule is not LeaseRule.ALLOW_ALL or locked:
         denied = Denied(
             location=request.location.id,
             channel=request.channel,

@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING
 import click
 
 from edgegate import __version__
+from edgegate.cloudcli import cloud
+from edgegate.cloudcli_data import backup, restore
+from edgegate.synccli import enroll, status, sync
 
 if TYPE_CHECKING:
     from sqlite3 import Connection
@@ -43,6 +46,10 @@ def main() -> None:
     """The check-in appliance beside a coworking space's door."""
 
 
+for command in (cloud, backup, restore, enroll, status, sync):
+    main.add_command(command)
+
+
 @main.command()
 @config_option
 def run(config: Path) -> None:
@@ -54,7 +61,7 @@ def run(config: Path) -> None:
 
     settings = _load(config)
     logs.set_up(settings.log.level, for_journal="JOURNAL_STREAM" in os.environ)
-    app = App(settings)
+    app = App(settings, config_path=config)
     # Its hand-overs between threads take half as long, and a tap has two of them.
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(app.run())

@@ -38,6 +38,9 @@ class DeviceSection(Struct, frozen=True, kw_only=True):
     language: Annotated[
         str, Meta(pattern=r"\A[a-z]{2}(-[A-Z]{2})?\Z", description='a language, like "en"')
     ] = "en"
+    clock: Literal["checked", "believed"] = "checked"
+    """`believed` where something that the kernel does not know of keeps the clock in step, as the
+    host of a virtual machine does."""
 
 
 class SiteSection(Struct, frozen=True, kw_only=True):
@@ -56,6 +59,37 @@ class StoreSection(Struct, frozen=True, kw_only=True):
     """Requests that one commit may carry."""
     pending_exits_max: Limit = 4096
     """Exits that may wait to be recorded; then the oldest is dropped, and counted."""
+
+
+class BrokerSection(Struct, frozen=True, kw_only=True):
+    """`[cloud.broker]`: the site's own MQTT broker, in place of the one that the cloud names."""
+
+    host: Annotated[
+        str, Meta(pattern=r"\A[A-Za-z0-9._:-]{1,253}\Z", description="a host's name or address")
+    ]
+    port: Annotated[int, Meta(ge=1, le=65_535)] = 8883
+    transport: Literal["tcp", "websockets"] = "tcp"
+    path: Annotated[str, Meta(pattern=r"\A/[!-~]{0,199}\Z", description='a path, like "/mqtt"')] = (
+        "/mqtt"
+    )
+    """Where WebSocket is spoken; over tcp there is none."""
+
+
+class CloudSection(Struct, frozen=True, kw_only=True):
+    """`[cloud]`: where members and passes come from, and where the records go."""
+
+    url: Annotated[
+        str,
+        Meta(
+            pattern=r"\Ahttps://[A-Za-z0-9._:\[\]-]{1,260}/?\Z",
+            description='an address without a path, like "https://cloud.example:8443"',
+        ),
+    ]
+    pull_s: Annotated[int, Meta(ge=5, le=3600)] = 60
+    """How often it is asked for changes although the broker would tell of them."""
+    wait_s: Annotated[int, Meta(ge=1, le=60)] = 30
+    """How long it may keep a question open where there is no broker."""
+    broker: BrokerSection | None = None
 
 
 class LogSection(Struct, frozen=True, kw_only=True):
@@ -111,6 +145,7 @@ class Config(Struct, frozen=True, kw_only=True):
     device: DeviceSection
     site: SiteSection
     store: StoreSection = StoreSection()
+    cloud: CloudSection | None = None
     log: LogSection = LogSection()
     doors: Annotated[tuple[DoorConfig, ...], Meta(max_length=64)] = field(name="door", default=())
     readers: Annotated[tuple[ReaderConfig, ...], Meta(max_length=128)] = field(

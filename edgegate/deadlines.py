@@ -95,23 +95,37 @@ def contained(books: Books, session: Session, step: Callable[[], object], at: da
 def resume(books: Books) -> None:
     """Set every session's deadline anew after a start, as of the beginning of its segment (S-08).
 
-    What passed meanwhile is then settled in order by the first job that comes.
+    What passed meanwhile is then settled in order by the first job that comes. Where the process
+    ended before all visits were looked at after a change, that is done first, as of its arrival.
     """
     changed_at = books.changed_at()
+    latest = changed_at
     for session in books.sessions():
         since = session.segment.from_ if session.segment is not None else session.opened_at
         # What a change from the cloud brought holds from its arrival on (S-11).
         since = since if changed_at is None else max(since, changed_at)
+        latest = since if latest is None else max(since, latest)
         contained(books, session, partial(refresh, books, session, since), since)
+    if latest is not None and books.is_unjudged():
+        reconsider(books, latest)
 
 
 def reconsider(books: Books, at: datetime) -> None:
     """Look at every open session after a change from the cloud (S-11)."""
     settle(books, at)
     books.note_change(at)
+    look_again(books, at, [session.id for session in books.sessions()])
+
+
+def look_again(books: Books, at: datetime, session_ids: Collection[str]) -> None:
+    """Look at some of the sessions: all of those that share a pass, or none of them.
+
+    So the segments that end together do so before any decision (S-04).
+    """
+    settle(books, at)
     ended: list[str] = []
-    for session in books.sessions():
-        contained(books, session, partial(_reconsider_one, books, session.id, at, ended), at)
+    for session in filter(None, map(books.session, session_ids)):
+        contained(books, session, partial(_look_at, books, session, at, ended), at)
     for session_id in ended:
         over = books.session(session_id)
         if over is not None:
@@ -120,10 +134,7 @@ def reconsider(books: Books, at: datetime) -> None:
     settle(books, at)
 
 
-def _reconsider_one(books: Books, session_id: str, at: datetime, ended: list[str]) -> None:
-    session = books.session(session_id)
-    if session is None:
-        return
+def _look_at(books: Books, session: Session, at: datetime, ended: list[str]) -> None:
     facts, request = view_of_segment(books, session, at)
     if books.customer(session.customer) is None or customer_fault(facts, request.location):
         close(books, session, at, ClosingReason.REVOKED)
@@ -131,7 +142,7 @@ def _reconsider_one(books: Books, session_id: str, at: datetime, ended: list[str
         books.set_deadline(session.id, visits.deadline(session, facts, request))
     else:
         _end(books, session, at)
-        ended.append(session_id)
+        ended.append(session.id)
 
 
 def close(books: Books, session: Session, at: datetime, reason: ClosingReason) -> None:

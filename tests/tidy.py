@@ -42,7 +42,10 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "store": ("edgegate.store",),
     "doors": ("edgegate.doors",),
     "credentials": ("edgegate.credentials",),
-    "service": ("edgegate.clock", "edgegate.supervisor", "edgegate.logs"),
+    "service": tuple(
+        f"edgegate.{name}"
+        for name in ("clock", "logs", "supervisor", "timesources")
+    ),
     "line": tuple(
         f"edgegate.{name}"
         for name in ("deadlines", "checkin", "bookkeeper", "line", "sentences", "explain")
@@ -55,12 +58,12 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "cloud": ("edgegate_sync.cloud",),
     "sync": ("edgegate_sync",),
     "emulators": ("edgegate_emulators",),
-    "app": ("edgegate.app", "edgegate.lockall"),
+    "app": tuple(f"edgegate.{name}" for name in ("acts", "app", "control", "exchange", "lockall", "metrics", "status", "timewatch")),
     "demo": ("edgegate.demo",),
     "cli": tuple(
         f"edgegate.{name}"
         for name in (
-            *("cli", "cloudcli", "synccli", "__main__"),
+            *("cli", "cloudcli", "cloudcli_data", "synccli", "__main__"),
             *("replaytext", "whatiftext", "ledgertext", "statustext"),
         )
     ),
@@ -85,7 +88,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "drivers": frozenset({"passes", "ports", "drivers"}),
     "wire": frozenset({"passes", "records", "store", "wire"}),
     "uplink": LINE | {"config", "package", "service", "wire", "uplink"},
-    "cloud": frozenset({"passes", "records", "store", "wire", "package", "cloud"}),
+    "cloud": frozenset({"passes", "records", "store", "credentials", "wire", "package", "cloud"}),
     "sync": frozenset(),
     "emulators": frozenset({"emulators"}),
     "app": APP,

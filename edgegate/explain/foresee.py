@@ -38,7 +38,7 @@ def foreseen(books: Books, at: datetime) -> Iterator[Books]:
         for table in TABLES:
             _copy(files_of(books).ledger, ledger, table)
         ahead = Books(_Copy(ledger, files_of(books).cache), lambda: _STAMP)
-        ahead.lockdown = books.lockdown
+        ahead.lockdown, ahead.locked_doors = books.lockdown, books.locked_doors
         ahead.reached_at = books.reached_at
         ahead.clock_trusted = books.clock_trusted
         settle(ahead, at)

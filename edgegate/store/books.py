@@ -63,6 +63,11 @@ class Books(Records):
         super().__init__(store)
         self._stamp = stamp
         self.lockdown = False
+        """Whether all of it is in a lockdown: doors, kiosk and Wi-Fi."""
+        self.locked_doors: frozenset[str] = frozenset()
+        """The doors that are in one of their own."""
+        self.appended = 0
+        """How many entries were written since the start, those of undone jobs too."""
         self.reached_at: datetime | None = None
         """When the cloud was last reached, while it is out of reach."""
         self.clock_trusted = True
@@ -110,7 +115,7 @@ class Books(Records):
             coverages=self._coverages_of(customer.id, at),
             session=session,
             running=tuple(self._running(riding, at)),
-            lockdown=self.lockdown,
+            lockdown=self.is_locked_down(door.id if door is not None else None),
             reservations=self._reservations_of(customer.id, at),
             taken=self._taken(resource, at) if resource is not None else (),
             resource=self.record_of(cache.RESOURCE, resource) if resource is not None else None,
@@ -227,10 +232,32 @@ class Books(Records):
         entries = append(self._store.ledger, drafts, self._stamp(), after)
         for happening, entry in zip(written, entries, strict=True):
             project(self._store.ledger, happening, entry)
+        self.appended += len(entries)
 
     def append(self, draft: Draft) -> None:
         """Append an entry that no table follows: what a door or a device reports."""
         append(self._store.ledger, [draft], self._stamp())
+        self.appended += 1
+
+    def note_lockdown(self, doors: frozenset[str], *, everywhere: bool) -> None:
+        """Remember a lockdown of these doors, or of everything, over restarts too."""
+        self.locked_doors, self.lockdown = doors, everywhere
+        self._store.ledger.execute(
+            "INSERT OR REPLACE INTO meta VALUES ('lockdown', ?)",
+            (msgspec.json.encode([everywhere, sorted(doors)]).decode(),),
+        )
+
+    def recall_lockdown(self) -> None:
+        """Take up the lockdown that was there when the process ended."""
+        query = "SELECT value FROM meta WHERE name = 'lockdown'"
+        row = self._store.ledger.execute(query).fetchone()
+        if row is not None:
+            self.lockdown, doors = msgspec.json.decode(row[0], type=tuple[bool, list[str]])
+            self.locked_doors = frozenset(doors)
+
+    def is_locked_down(self, door_id: str | None) -> bool:
+        """Whether a lockdown holds at a door, or where no door is asked for."""
+        return self.lockdown or door_id in self.locked_doors
 
     def remember_answer(self, door_id: str, credential_id: str, answer: object) -> None:
         """Remember an answer for a moment; the oldest of `ANSWERS_MAX` goes."""

@@ -1,18 +1,26 @@
 """Reads and writes the copy of the cloud's records, which can be fetched again at any time."""
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
 import msgspec
 from msgspec import Struct
 
 from edgegate.passes import model
+from edgegate.records import DeviceConfig, DoorGroup, Plan, StaffAccount
 
 R = TypeVar("R", bound=Struct)
 
 _encode = msgspec.json.Encoder().encode
+
+
+def _getter(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
+    """Reads some attributes at once: a snapshot has half a million records."""
+    get = attrgetter(*names)
+    return get if len(names) > 1 else lambda record: (get(record),)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,6 +32,7 @@ class Kind(Generic[R]):
     columns: tuple[str, ...] = ()
     id_field: str = "id"
     put: str = field(init=False)
+    _looked_up: Callable[[R], tuple[Any, ...]] = field(init=False)
     decode: msgspec.json.Decoder[R] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -37,12 +46,12 @@ class Kind(Generic[R]):
             f"ON CONFLICT (id) DO UPDATE SET {changes}"
         )
         object.__setattr__(self, "put", put)
+        object.__setattr__(self, "_looked_up", _getter((self.id_field, *self.columns)))
         object.__setattr__(self, "decode", msgspec.json.Decoder(self.type))
 
     def row(self, record: R) -> tuple[Any, ...]:
         """The record as the values of `put`."""
-        looked_up = (getattr(record, column) for column in self.columns)
-        return (getattr(record, self.id_field), *looked_up, _encode(record))
+        return (*self._looked_up(record), _encode(record))
 
 
 LOCATION = Kind("location", model.Location)
@@ -56,12 +65,16 @@ DOOR = Kind("door", model.Door, ("location",))
 RESOURCE = Kind("resource", model.Resource, ("location",))
 RESERVATION = Kind("reservation", model.Reservation, ("customer", "resource"))
 OFFER = Kind("offer", model.Offer)
+PLAN = Kind("plan", Plan)
+DOOR_GROUP = Kind("door_group", DoorGroup)
+STAFF_ACCOUNT = Kind("staff_account", StaffAccount)
+DEVICE_CONFIG = Kind("device_config", DeviceConfig)
 
 KINDS: dict[str, Kind[Any]] = {
     kind.name: kind
     for kind in (
         *(LOCATION, CUSTOMER, TEAM, CONTRACT, CREDENTIAL, PASS, BALANCE, DOOR),
-        *(RESOURCE, RESERVATION, OFFER),
+        *(RESOURCE, RESERVATION, OFFER, PLAN, DOOR_GROUP, STAFF_ACCOUNT, DEVICE_CONFIG),
     )
 }
 """Every kind by the name the feed gives it."""
@@ -123,3 +136,18 @@ def head(connection: sqlite3.Connection) -> int:
 def set_head(connection: sqlite3.Connection, number: int) -> None:
     """Move the head, in the transaction that applied the changes up to there."""
     connection.execute("INSERT OR REPLACE INTO meta VALUES ('head', ?)", (number,))
+
+
+def note_unjudged(connection: sqlite3.Connection) -> None:
+    """Remember, with the changes themselves, that open visits are to be judged again (S-11)."""
+    connection.execute("INSERT OR REPLACE INTO meta VALUES ('unjudged', 1)")
+
+
+def note_judged(connection: sqlite3.Connection) -> None:
+    """Remember that they were."""
+    connection.execute("DELETE FROM meta WHERE name = 'unjudged'")
+
+
+def is_unjudged(connection: sqlite3.Connection) -> bool:
+    """Whether open visits are still to be judged by what came."""
+    return connection.execute("SELECT 1 FROM meta WHERE name = 'unjudged'").fetchone() is not None

@@ -1,7 +1,9 @@
 """Opens `cache.db`; when it is unusable, the cache before it or an empty one takes its place."""
 
 import logging
+import os
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 
 from edgegate.store import cache, directory
@@ -15,7 +17,12 @@ log = logging.getLogger(__name__)
 CORRUPT_KEPT = 2
 """How many corrupt caches are kept to be looked at; the oldest goes."""
 
-_PAGE_CACHE_KIB = 4096
+PAGE_CACHE_KIB = 4096
+
+NEXT = "cache.next.db"
+"""What is built beside the cache, to take its place."""
+
+_PREVIOUS = "cache.prev.db"
 
 
 def open_in_memory() -> sqlite3.Connection:
@@ -63,6 +70,48 @@ def replace(path: Path, found: str, now_s: float) -> tuple[sqlite3.Connection, R
     return _connect(path), _report(ReportKind.CACHE_EMPTIED, aside, found)
 
 
+def is_settled(connection: sqlite3.Connection) -> bool:
+    """Carry all of the cache's log over into its file; False while somebody reads what is older."""
+    (timeout_ms,) = connection.execute("PRAGMA busy_timeout").fetchone()
+    # Who taps now shall not wait for whoever reads.
+    connection.execute("PRAGMA busy_timeout = 0")
+    try:
+        (busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {timeout_ms:d}")
+    return not busy
+
+
+def take_next(path: Path, now_s: float) -> tuple[sqlite3.Connection, Report | None]:
+    """Let the next cache take the place of the closed and settled one, which is kept as the last.
+
+    At every instant the path names a whole cache: the one before, or the next.
+
+    Raises:
+        OSError: there is no next one, or the disk is full, read-only or failing.
+        sqlite3.Error: it cannot be opened.
+    """
+    previous, following = path.with_name(_PREVIOUS), path.with_name(NEXT)
+    directory.remove_companions(path)
+    directory.remove(previous)
+    # Where the file system has no links, none is kept.
+    with suppress(OSError):
+        os.link(path, previous)
+    following.rename(path)
+    directory.flush(path.parent)
+    return open_cache(path, now_s)
+
+
+def remove_next(state: Path) -> None:
+    """Remove what is left of a cache that was being built."""
+    directory.remove(state / NEXT)
+
+
+def has_next(state: Path) -> bool:
+    """Whether a next cache waits to be taken."""
+    return (state / NEXT).exists()
+
+
 def _report(kind: ReportKind, file: Path, detail: str) -> Report:
     log.error("the cache was replaced (%s); it is now %s: %s", kind, file, detail)
     return Report(kind=kind, file=str(file), detail=detail)
@@ -70,7 +119,7 @@ def _report(kind: ReportKind, file: Path, detail: str) -> Report:
 
 def _restore(path: Path) -> sqlite3.Connection | None:
     """Let the previous cache take the place, if there is one and all of it is sound."""
-    previous = path.with_name("cache.prev.db")
+    previous = path.with_name(_PREVIOUS)
     if not previous.exists() or previous.stat().st_size == 0:
         return None
     opened = _open_usable(previous)
@@ -99,7 +148,7 @@ def _open_usable(path: Path) -> sqlite3.Connection | str:
 
 
 def _connect(path: Path | None) -> sqlite3.Connection:
-    connection = connect(path, "NORMAL", _PAGE_CACHE_KIB)
+    connection = connect(path, "NORMAL", PAGE_CACHE_KIB)
     try:
         migrate(connection, "cache")
         cache.head(connection)

@@ -61,6 +61,12 @@ def remove(path: Path) -> None:
         path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
+def remove_companions(path: Path) -> None:
+    """Remove what SQLite keeps beside a database that is closed and has all of its log in it."""
+    for suffix in _COMPANIONS[1:]:
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
 def rename(path: Path, to: Path) -> None:
     """Rename a closed database and its companions, and make that outlast a power cut."""
     for suffix in _COMPANIONS:

@@ -137,6 +137,29 @@ class Store:
         self.reports.append(report)
         self._count_from_here()
 
+    def swap_cache(self) -> bool:
+        """Let the snapshot that was built beside the cache take its place; the cache is kept.
+
+        Call it by `DatabaseThread.run_alone`. False: somebody reads the cache now, try again.
+
+        Raises:
+            FileNotFoundError: no snapshot was built.
+            StoreUnavailableError: if it cannot take its place; the store is unusable until
+                `recover` succeeds.
+        """
+        if self._state is None or not cache_file.has_next(self._state):
+            raise FileNotFoundError("there is no snapshot to take the cache's place")
+        if not cache_file.is_settled(self.cache):
+            return False
+        _close(self.cache)
+        try:
+            self.cache, report = cache_file.take_next(self._state / "cache.db", self._now())
+        except (OSError, sqlite3.Error) as error:
+            raise StoreUnavailableError(f"the snapshot cannot be used: {error}") from error
+        self.reports.extend((report,) if report is not None else ())
+        self._count_from_here()
+        return True
+
     def recover(self, error: Exception) -> None:
         """Find out which file is corrupt and replace it; both are read whole.
 
@@ -157,6 +180,7 @@ class Store:
         if self._state is not None:
             make_directory(self._state)
             self._lock = DirectoryLock(self._state)
+            cache_file.remove_next(self._state)
 
     def _open_files(self) -> None:
         if self._state is None:

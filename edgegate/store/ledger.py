@@ -71,6 +71,7 @@ class EntryType(StrEnum):
     DOOR_EXIT = "edgegate.door.exit"
     DOOR_LOCKDOWN = "edgegate.door.lockdown"
     DOOR_FIRE = "edgegate.door.fire"
+    DEVICE_COMMAND = "edgegate.device.command"
     DEVICE_BOOTED = "edgegate.device.booted"
     DEVICE_CLOCK = "edgegate.device.clock"
     DEVICE_DRIVER = "edgegate.device.driver"
@@ -110,8 +111,7 @@ def append(
 ) -> list[Entry]:
     """Record `drafts` in their order as the newest entries of the current epoch.
 
-    Args:
-        after: what `head` gave in this transaction, where nothing was appended since.
+    `after` is what `head` gave in this transaction, where nothing was appended since.
 
     Raises:
         ValueError: if a type is not one of `EntryType`, an instant has no offset, or the data is

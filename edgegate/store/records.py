@@ -67,6 +67,10 @@ class Records:
             if cache_file.in_transaction:
                 cache_file.execute("ROLLBACK")
 
+    def is_unjudged(self) -> bool:
+        """Whether open visits are still to be looked at after a change (S-11)."""
+        return cache.is_unjudged(self._store.cache)
+
     def location(self, location_id: str) -> Location | None:
         """A location by its id."""
         self._follow_file()

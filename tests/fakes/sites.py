@@ -86,7 +86,7 @@ class Site:
         `<directory>/scanner-<door>`.
         """
         parts = [
-            f'[device]\nid = "pi"\nstate_dir = "{self.state}"',
+            f'[device]\nid = "pi"\nstate_dir = "{self.state}"\nclock = "believed"',
             f'[site]\nid = "site"\nkey = {{ file = "{self.key_file}" }}',
         ]
         for door in self.doors:

@@ -2,8 +2,7 @@
 
 import asyncio
 import resource
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, closing
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,32 +25,9 @@ from edgegate.store.ledger import EntryType
 from edgegate_emulators.board import Board
 from edgegate_emulators.cards import MifareClassic
 from edgegate_emulators.pn532 import Pn532
+from fakes.appliance import WAIT_S, running, tapper
 from fakes.daemon import Daemon
 from fakes.sites import Site
-
-WAIT_S = 20.0
-
-
-@asynccontextmanager
-async def running(app: App) -> AsyncIterator[None]:
-    """The appliance in this process."""
-    work = asyncio.create_task(app.run())
-    try:
-        await asyncio.wait_for(app.ready.wait(), WAIT_S)
-        yield
-    finally:
-        app.stop()
-        await asyncio.wait_for(work, WAIT_S)
-
-
-def tapper(board: Board, passages: "asyncio.Queue[Passage]") -> Callable[..., Awaitable[Passage]]:
-    async def tap(code: str, door: str = "front") -> Passage:
-        reader = f"{door}-reader"
-        await asyncio.to_thread(board.wait_connected, reader, WAIT_S)
-        board.scan(reader, "qr_static", code.encode().hex())
-        return await asyncio.wait_for(passages.get(), WAIT_S)
-
-    return tap
 
 
 def entries(site: Site, kind: EntryType) -> list[dict[str, Any]]:

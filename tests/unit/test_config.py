@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 from edgegate import device
 from edgegate.config import (
+    BrokerSection,
+    CloudSection,
     Config,
     ConfigError,
     DeviceSection,
@@ -136,7 +138,7 @@ releases = ["front", "side", "front"]
 """
     directions = ", ".join(f'"{direction}"' for direction in Direction)
     assert faults_of(text) == [
-        "3: device.colour: is not a known key; keys that may stand here: state_dir, language",
+        "3: device.colour: is not a known key; keys that may stand here: state_dir, language, clock",
         (
             '9: door[0].release_s: must be a number above 0 and of at most 3600 (got "5"); '
             "did you mean 5.0, without quotes?"
@@ -343,6 +345,34 @@ def test_fire_releases_all_doors_or_some(read: Callable[[str], Config]) -> None:
     assert [name for name, _ in config.devices()][-1] == "fire sensor"
 
 
+def test_without_a_cloud_section_there_is_no_cloud(read: Callable[[str], Config]) -> None:
+    assert read(MINIMAL).cloud is None
+    config = read(MINIMAL + '[cloud]\nurl = "https://cloud.example:8443"\n')
+    assert config.cloud == CloudSection(url="https://cloud.example:8443")
+    with_broker = MINIMAL + '[cloud]\nurl = "https://[::1]/"\nbroker = { host = "10.0.0.2" }\n'
+    assert read(with_broker).cloud == CloudSection(
+        url="https://[::1]/", broker=BrokerSection(host="10.0.0.2", port=8883)
+    )
+
+
+@pytest.mark.parametrize(
+    ("section", "fault"),
+    [
+        ("", "cloud.url: is missing"),
+        ('url = "http://cloud.example"', "cloud.url: must be an address without a path"),
+        ('url = "https://cloud.example/v1"', "cloud.url: must be an address without a path"),
+        ('url = "https://c.example"\npull_s = 1', "cloud.pull_s: must be"),
+        ('url = "https://c.example"\nbroker = {}', "cloud.broker.host: is missing"),
+        ('url = "https://c.example"\nuser = "a"', "cloud.user: "),
+    ],
+)
+def test_a_wrong_cloud_section_is_named(
+    faults_of: Callable[[str], list[str]], section: str, fault: str
+) -> None:
+    (found,) = faults_of(f"{MINIMAL}[cloud]\n{section}\n")
+    assert fault in found
+
+
 def test_a_dump_is_the_configuration_with_its_defaults_and_without_secrets(
     read: Callable[[str], Config],
 ) -> None:
@@ -368,6 +398,8 @@ def structs(data: dict[str, Any]) -> Iterator[tuple[tuple[str | int, ...], type[
     yield ("device",), DeviceSection
     yield ("site",), SiteSection
     yield ("store",), StoreSection
+    yield ("cloud",), CloudSection
+    yield ("cloud", "broker"), BrokerSection
     yield ("log",), LogSection
     yield ("fire",), FireConfig
     yield ("fire", "sensor"), part("sensor", data["fire"]["sensor"])
@@ -474,7 +506,8 @@ def _required_lines() -> Iterator[int]:
         for field in msgspec.structs.fields(kind):
             place = (*path, field.encode_name)
             # A keyboard scanner needs its path where nothing else tells which one it is.
-            if (field.required or field.name == "path") and place in document.lines:
+            wanted = field.required or (field.name == "path" and path[0] != "cloud")
+            if wanted and place in document.lines:
                 yield document.lines[place] - 1
 
 

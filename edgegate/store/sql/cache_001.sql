@@ -3,6 +3,10 @@
 CREATE TABLE location (id TEXT PRIMARY KEY, body BLOB NOT NULL);
 CREATE TABLE team (id TEXT PRIMARY KEY, body BLOB NOT NULL);
 CREATE TABLE balance (id TEXT PRIMARY KEY, body BLOB NOT NULL);
+CREATE TABLE plan (id TEXT PRIMARY KEY, body BLOB NOT NULL);
+CREATE TABLE door_group (id TEXT PRIMARY KEY, body BLOB NOT NULL);
+CREATE TABLE staff_account (id TEXT PRIMARY KEY, body BLOB NOT NULL);
+CREATE TABLE device_config (id TEXT PRIMARY KEY, body BLOB NOT NULL);
 
 CREATE TABLE customer (id TEXT PRIMARY KEY, team TEXT, body BLOB NOT NULL);
 CREATE INDEX customer_team ON customer (team) WHERE team IS NOT NULL;
@@ -39,5 +43,23 @@ CREATE TABLE reservation (
 CREATE INDEX reservation_customer ON reservation (customer);
 CREATE INDEX reservation_resource ON reservation (resource) WHERE resource IS NOT NULL;
 
--- head: the feed's number up to which this copy goes.
+-- What the feed brought and could not be used; a good body takes it out again.
+CREATE TABLE quarantine (
+    kind TEXT NOT NULL,
+    id TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    field TEXT NOT NULL,
+    error TEXT NOT NULL,
+    restricted TEXT NOT NULL, -- JSON: the fields that were taken all the same
+    PRIMARY KEY (kind, id)
+) WITHOUT ROWID;
+
+-- Kinds ("loyalty_card") and fields ("pass.colour") of a later version that were kept out.
+CREATE TABLE unknown (name TEXT PRIMARY KEY, count INTEGER NOT NULL) WITHOUT ROWID;
+
+-- Persons that were erased and whose ledger entries still have their data.
+CREATE TABLE erased (kind TEXT NOT NULL, id TEXT NOT NULL, PRIMARY KEY (kind, id)) WITHOUT ROWID;
+
+-- head: the feed's number up to which this copy goes; reader: the version that read it;
+-- unnamed: how many were quarantined beyond those that are named.
 CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;

@@ -112,3 +112,33 @@ CREATE TABLE moved (
 
 -- The newest business day on which anybody was let in.
 CREATE TABLE begun (location TEXT PRIMARY KEY, day TEXT NOT NULL) WITHOUT ROWID;
+
+-- What the exchange with the cloud and with the site's other devices remembers
+-- (edgegate/store/sync_state.py). To lose it costs traffic, never an entry.
+-- name 'uploaded': the key of the newest entry that the cloud has; 'reached': when it last answered;
+-- 'trusted': the last instant for which somebody vouched, 'trusted_boot' and 'trusted_since_boot': in
+-- which boot, and how many microseconds after its start.
+CREATE TABLE sync_cursor (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+
+-- Own entries that the cloud would not take or put aside, by the entry's key.
+CREATE TABLE quarantined (
+    key INTEGER PRIMARY KEY,
+    outcome TEXT NOT NULL, -- refused: it was not taken; quarantined: it was, and counts for nothing
+    why TEXT NOT NULL
+) STRICT;
+
+-- Ids of the commands that were acted on in this boot.
+CREATE TABLE command_id (
+    id TEXT PRIMARY KEY,
+    boot TEXT NOT NULL,
+    expires_at INTEGER NOT NULL -- microseconds since 1970, UTC
+) STRICT, WITHOUT ROWID;
+
+-- Which entries of other devices are carried into the tables above, as ranges without a gap.
+CREATE TABLE heard (
+    device TEXT,
+    epoch INTEGER,
+    first INTEGER,
+    last INTEGER NOT NULL,
+    PRIMARY KEY (device, epoch, first)
+) STRICT, WITHOUT ROWID;
