@@ -68,6 +68,7 @@ class App:
         self.config = config
         self.config_path = config_path
         self._watch_passage = on_passage
+        self._count_passage: Callable[[Passage], object] = lambda _: None
         self.clock = SystemClock()
         self._boot_id = boot_id()
         self._source = f"edgegate/{config.site.id}/{config.device.id}"
@@ -229,7 +230,18 @@ class App:
             cloud=None if cloud is None else cloud.url,
         )
         reporter = StatusReporter(whose, self.clock, self.devices, lambda: self._uplink)
-        await Control(whose.state_dir, reporter).run()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(Control(whose.state_dir, reporter).run(), name="control socket")
+            if self.config.metrics is not None:
+                measure = self._measure(Path(self.config.metrics.file), reporter)
+                group.create_task(measure, name="metrics")
+
+    async def _measure(self, file: Path, reporter: StatusReporter) -> None:
+        """Count passages from now on, and keep the file that Prometheus is told by."""
+        module = await asyncio.to_thread(importlib.import_module, "edgegate.metrics")
+        metrics = module.Metrics()
+        self._count_passage = metrics.note
+        await module.keep_file(metrics, file, reporter.status, lambda: self._afterwards.dropped)
 
     async def _exchange(self) -> None:
         """Exchange with the cloud and with peers, beside all else."""
@@ -308,6 +320,7 @@ class App:
             opened=passage.opened,
             us=passage.actuated_us,
         )
+        self._count_passage(passage)
         self._watch_passage(passage)
 
     def _on_trust(self, trust: ClockTrust) -> None:

@@ -98,6 +98,12 @@ class LogSection(Struct, frozen=True, kw_only=True):
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
+class MetricsSection(Struct, frozen=True, kw_only=True):
+    """`[metrics]`: what Prometheus is told, by way of node_exporter's textfile collector."""
+
+    file: Annotated[str, Meta(pattern=r"\A/.*\.prom\Z", description="an absolute path to a .prom")]
+
+
 class DoorConfig(Struct, frozen=True, kw_only=True):
     """`[[door]]`: a door's wiring; what it asks for is the cloud's record of the same id."""
 
@@ -147,6 +153,7 @@ class Config(Struct, frozen=True, kw_only=True):
     store: StoreSection = StoreSection()
     cloud: CloudSection | None = None
     log: LogSection = LogSection()
+    metrics: MetricsSection | None = None
     doors: Annotated[tuple[DoorConfig, ...], Meta(max_length=64)] = field(name="door", default=())
     readers: Annotated[tuple[ReaderConfig, ...], Meta(max_length=128)] = field(
         name="reader", default=()

@@ -22,6 +22,7 @@ from edgegate.config import (
     DoorConfig,
     FireConfig,
     LogSection,
+    MetricsSection,
     ReaderKeys,
     SiteSection,
     StoreSection,
@@ -138,7 +139,10 @@ releases = ["front", "side", "front"]
 """
     directions = ", ".join(f'"{direction}"' for direction in Direction)
     assert faults_of(text) == [
-        "3: device.colour: is not a known key; keys that may stand here: state_dir, language, clock",
+        (
+            "3: device.colour: is not a known key; "
+            "keys that may stand here: state_dir, language, clock"
+        ),
         (
             '9: door[0].release_s: must be a number above 0 and of at most 3600 (got "5"); '
             "did you mean 5.0, without quotes?"
@@ -401,6 +405,7 @@ def structs(data: dict[str, Any]) -> Iterator[tuple[tuple[str | int, ...], type[
     yield ("cloud",), CloudSection
     yield ("cloud", "broker"), BrokerSection
     yield ("log",), LogSection
+    yield ("metrics",), MetricsSection
     yield ("fire",), FireConfig
     yield ("fire", "sensor"), part("sensor", data["fire"]["sensor"])
     for index, door in enumerate(data["door"]):
