@@ -16,7 +16,7 @@ from edgegate_sync.appliance.uplink import Loops, Parts, Uplink
 if TYPE_CHECKING:
     from edgegate.app import App
 
-LOOK_S = 5.0
+LOOK_S = 0.5
 """How soon it is noticed that a device was enrolled."""
 
 

@@ -1,4 +1,4 @@
-"""`edgegate demo`: the real appliance, with readers, cards and doors made of software."""
+"""`edgegate demo`: the real appliance and its cloud, with readers and doors made of software."""
 
 import io
 import os
@@ -15,7 +15,7 @@ def run_demo(*, tour: bool) -> int:
         sys.stdout.reconfigure(errors="replace")
     can_draw = sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
     try:
-        print("edgegate demo: the real appliance; only readers, cards and doors are software.")
+        print("edgegate demo: appliance and cloud are real; readers, cards and doors are software.")
         sys.stdout.flush()
         # The first line is there before this import has taken its time.
         from edgegate.demo.run import run  # noqa: PLC0415 - see above

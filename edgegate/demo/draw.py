@@ -1,7 +1,7 @@
 """Draws the live screen's picture: plain words first, colour only repeats them."""
 
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import pairwise
 
@@ -11,7 +11,8 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from edgegate.demo.site import PEOPLE, Person
+from edgegate.demo.cloudside import Way
+from edgegate.demo.site import JON, PEOPLE, Person
 from edgegate.demo.stage import Stage, Tap, Where
 from edgegate.demo.watch import Visit, brief, data_of
 from edgegate.doors.state import Contact
@@ -20,13 +21,17 @@ from edgegate.passes.model import CredentialKind
 from edgegate.sentences import member, staff
 from edgegate.store.chain import Entry
 
+PAUSED_BEFORE = (JON,)
 LEFT_COLUMNS = 33
 KEYS = (
     ("o", "go through", "p", "prop open"),
     ("s", "shove open", "x", "exit button"),
     ("t", "fire alarm", "u", "(un)plug reader"),
-    ("w", "tap elsewhere", "q", "quit"),
+    ("w", "tap elsewhere", "z", "unknown card"),
 )
+CLOUD_KEYS = (("1", "sell", "2", "top up", "3", "pause", "4", "off"),)
+"""What staff do in the cloud, for whoever tapped last."""
+
 TIMES_MS = (2, 3, 4, 6, 10)
 """Where one bar of the histogram ends and the next begins."""
 
@@ -50,7 +55,7 @@ WORDS: dict[DoorWord, tuple[str, str]] = {
 }
 
 
-def draw(stage: Stage, where: Where, note: str) -> RenderableType:
+def draw(stage: Stage, where: Where, whom: Person, note: str) -> RenderableType:
     """The whole screen as things are now; it is rendered later and may be so elsewhere."""
     layout = Layout()
     layout.split_column(
@@ -64,10 +69,11 @@ def draw(stage: Stage, where: Where, note: str) -> RenderableType:
     )
     layout["left"].split_column(
         Layout(_section(f"A letter taps at the {where.value}", _members(stage)), size=14),
-        Layout(_section("Keys", _keys())),
+        Layout(_section("Keys", _keys(KEYS)), size=5),
+        Layout(_section(f"In the cloud, for {whom.name}", _keys(CLOUD_KEYS))),
     )
     layout["right"].split_column(
-        Layout(_section("Doors and devices", _doors(stage)), size=4),
+        Layout(_section("Doors and devices", _doors(stage)), size=5),
         Layout(_section("Taps, the newest first", _taps(stage)), ratio=3, minimum_size=8),
         Layout(_section("Inside now", _inside(stage)), ratio=1, minimum_size=4),
         Layout(_section(_ledger_title(stage), _entries(stage)), ratio=2, minimum_size=4),
@@ -84,8 +90,8 @@ def _header(stage: Stage) -> RenderableType:
     line.add_column()
     line.add_column(justify="right")
     line.add_row(
-        Text(" edgegate demo: the real appliance, with doors made of software", style="bold"),
-        Text(f"{stage.clock():%H:%M:%S} "),
+        Text(" edgegate demo: all is real but readers and doors", style="bold"),
+        Text.assemble(("q", KEY), " quits  ", f"{stage.clock():%H:%M:%S} "),
     )
     return line
 
@@ -105,18 +111,27 @@ def _members(stage: Stage) -> Table:
     for person in PEOPLE:
         name = Text(person.name, style="bold green" if person.name in inside else "")
         table.add_row(person.key, name, _holds(stage, person))
-    table.add_row("z", "???", "a card nobody knows")
     return table
 
 
 def _holds(stage: Stage, person: Person) -> str:
-    holds = person.holds.format(left=stage.seen.left.get(person.customer, 0))
+    seen = stage.seen
+    holds = person.holds.format(left=seen.left.get(person.customer, 0))
+    sold = seen.sold.get(person.customer)
+    if person.customer in seen.paused and person not in PAUSED_BEFORE:
+        return "paused by the desk"
+    if sold:
+        holds = (
+            f"{sold} day{'s' if sold > 1 else ''} sold"
+            if person.pass_ is None
+            else f"{holds} +{sold}"
+        )
     return holds if person.kind is CredentialKind.NFC_UID else f"{holds} (code)"
 
 
-def _keys() -> Table:
-    table = _grid(KEY, "", KEY, "")
-    for row in KEYS:
+def _keys(rows: Sequence[tuple[str, ...]]) -> Table:
+    table = _grid(*(KEY, "") * (len(rows[0]) // 2))
+    for row in rows:
         table.add_row(*row)
     return table
 
@@ -126,7 +141,24 @@ def _doors(stage: Stage) -> Table:
     table.add_row("Front", _door(stage.door("front")))
     table.add_row("Lounge", _door(stage.door("lounge")))
     table.add_row("Devices", _devices(stage))
+    table.add_row("Cloud", _cloud(stage))
     return table
+
+
+def _cloud(stage: Stage) -> Text:
+    """How the exchange goes: the connection, what waits to be uploaded, the newest change."""
+    cloud, seen = stage.cloud, stage.seen
+    way = cloud.way()
+    if cloud.doing:
+        text = Text(cloud.doing, style=REFUSED)
+    elif way is Way.AWAY:
+        text = Text("connecting" if cloud.is_up else "stopped", style=REFUSED)
+    else:
+        text = Text(way.value, style=GRANTED)
+    text.append(f"; {seen.waiting} waiting", style="default")
+    if seen.changed_at is not None:
+        text.append(f"; changed {stage.site.local(seen.changed_at):%H:%M:%S}", FAINT)
+    return text
 
 
 def _door(door: DoorStatus) -> Text:

@@ -1,32 +1,20 @@
 """Sets the demo up, runs it in one of its two forms, and takes it down without a trace."""
 
-import asyncio
-import logging
 import shutil
 import signal
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from logging.handlers import QueueHandler, QueueListener
 from pathlib import Path
-from queue import SimpleQueue
 
-from edgegate.config import load_config
-from edgegate.demo import screen
-from edgegate.demo.script import UnexpectedError
-from edgegate.demo.site import prepare
-from edgegate.demo.stage import EndedError, Stage, devices, running
-from edgegate.demo.tour import PACE, Tour
-from edgegate.logs import LineFormatter
+from edgegate.demo.servers import serving
+from edgegate.demo.wiring import CLOUD
 
 DIRECTORY_CHARACTERS_MAX = 60
 """In a longer name a Unix socket finds no room (107 bytes, unix(7))."""
 
-LOG_LINES_SHOWN = 12
 FAILED = 1
-STOPPED = 130
-"""What shells call the end by Ctrl-C."""
 
 
 def run(*, tour: bool) -> int:
@@ -47,15 +35,10 @@ def run(*, tour: bool) -> int:
         raise
     finally:
         if keep:
-            say(f"Its log, ledger and configuration are kept in {directory}.")
+            print(f"Its logs, ledger and configuration are kept in {directory}.", flush=True)
         else:
             shutil.rmtree(directory)
     return code
-
-
-def say(line: str) -> None:
-    """Print a line at once, also into a pipe."""
-    print(line, flush=True)
 
 
 def _new_directory() -> Path:
@@ -67,48 +50,11 @@ def _new_directory() -> Path:
 
 def _run_in(directory: Path, *, tour: bool) -> int:
     started_s = time.monotonic()
-    site = prepare(directory, PACE if tour else screen.PACE)
-    config = load_config(site.config)
-    try:
-        with _logging_to(site.log), devices(site) as hardware:
-            stage = Stage(site, config, hardware)
-            if not tour:
-                asyncio.run(_show(stage))
-                return 0
-            steps = asyncio.run(_play(Tour(stage, say)))
-    except EndedError:
-        if not tour:
-            return 0
-        say("Stopped.")
-        return STOPPED
-    except UnexpectedError as error:
-        _say_failure(error, site.log)
-        return FAILED
-    say(f"\nAll {steps} steps went as they should, in {time.monotonic() - started_s:.1f} s.")
-    say("In a terminal `edgegate demo` lets you tap cards yourself.")
-    return 0
+    with serving(directory / CLOUD) as servers:
+        # The cloud starts meanwhile: this import takes as long as it does.
+        from edgegate.demo.play import play_in  # noqa: PLC0415 - see above
 
-
-async def _show(stage: Stage) -> None:
-    async with running(stage):
-        await screen.show(stage)
-
-
-async def _play(tour: Tour) -> int:
-    """Play the tour; returns how many steps it had."""
-    async with running(tour.stage):
-        await tour.play()
-    return len(tour.steps)
-
-
-def _say_failure(error: UnexpectedError, log: Path) -> None:
-    say(f"✗ {error.step}")
-    say(f"    {error.what}")
-    say(f"    expected: {error.expected}")
-    say(f"    came:     {error.came}")
-    say("The end of the appliance's log:")
-    for line in log.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_LINES_SHOWN:]:
-        say(f"    {line}")
+        return play_in(directory, servers, tour=tour, started_s=started_s)
 
 
 @contextmanager
@@ -120,28 +66,3 @@ def _interrupted_by(*numbers: signal.Signals) -> Iterator[None]:
     finally:
         for number, handler in before:
             signal.signal(number, handler)
-
-
-@contextmanager
-def _logging_to(path: Path) -> Iterator[None]:
-    """Have everything logged go into a file, by a thread, so that the event loop never waits."""
-    file = logging.FileHandler(path, encoding="utf-8")
-    queue: SimpleQueue[logging.LogRecord] = SimpleQueue()
-    handler = QueueHandler(queue)
-    handler.setFormatter(LineFormatter(for_journal=False))
-    listener = QueueListener(queue, file)
-    root = logging.getLogger()
-    level_before = root.level
-    root.addHandler(handler)
-    root.setLevel(logging.INFO)
-    logging.captureWarnings(True)
-    listener.start()
-    try:
-        yield
-    finally:
-        logging.captureWarnings(False)
-        root.setLevel(level_before)
-        root.removeHandler(handler)
-        handler.close()
-        listener.stop()
-        file.close()

@@ -6,16 +6,23 @@ import sys
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from rich.console import Console, RenderableType
 from rich.live import Live
 
 from edgegate.demo.draw import draw
 from edgegate.demo.keys import pressed, single_keys
-from edgegate.demo.site import PEOPLE, STRANGER, Pace, Person
+from edgegate.demo.servers import ServersError
+from edgegate.demo.site import MIA, PEOPLE, STRANGER, Pace, Person
 from edgegate.demo.stage import Stage, Where
 from edgegate.passes.model import CredentialKind
+
+if TYPE_CHECKING:
+    from edgegate.demo.desk import Desk
+
+Asking: TypeAlias = Callable[["Desk", Person], Coroutine[Any, Any, str]]
+"""Has staff do something in the cloud for somebody; what to say of it."""
 
 PACE = Pace(open_s=4.0, exit_s=4.0, held_open_s=2.0, ida_runs_out_s=45.0)
 
@@ -37,6 +44,9 @@ ACTIONS_MAX = 16
 SWITCH_S = 0.0005
 """For how long a thread may keep the others waiting; Python's own choice is ten times that."""
 
+TOP_UP = 5
+"""Uses or minutes that staff add."""
+
 STRANGER_KEY = "z"
 QUIT_KEY = "q"
 
@@ -51,17 +61,23 @@ class Keyboard:
         self._under_way: set[asyncio.Task[None]] = set()
         self._people = {person.key: person for person in PEOPLE} | {STRANGER_KEY: STRANGER}
         self._actions: dict[str, Callable[[], None]] = {
-            "o": lambda: self._begin(self._go_through()),
+            "o": lambda: self.begin(self._go_through()),
             "p": self._prop,
             "s": self._shove,
             "x": self._exit,
             "t": self._fire,
-            "u": lambda: self._begin(self._plug()),
+            "u": lambda: self.begin(self._plug()),
             "w": self._elsewhere,
+            "1": lambda: self._ask(self._sell),
+            "2": lambda: self._ask(self._top_up),
+            "3": lambda: self._ask(self._pause),
+            "4": lambda: self.begin(self._toggle_cloud()),
             QUIT_KEY: self.end,
         }
         self.where = Where.FRONT
-        self.note = "Press a letter to tap that member's card or code at the front door."
+        self.whom = MIA
+        """Who tapped last: what staff do in the cloud is for them."""
+        self.note = "The cloud is starting; members and passes come from it in a moment."
         self.quit = False
 
     def read(self, descriptor: int) -> None:
@@ -84,7 +100,8 @@ class Keyboard:
             task.cancel()
         self._stage.changed.set()
 
-    def _begin(self, action: Coroutine[Any, Any, None]) -> None:
+    def begin(self, action: Coroutine[Any, Any, None]) -> None:
+        """Have something under way until it is done or the show ends."""
         if len(self._under_way) >= ACTIONS_MAX or self.quit:
             action.close()
             return
@@ -96,6 +113,8 @@ class Keyboard:
         is_card = person.kind is CredentialKind.NFC_UID
         what = "card" if is_card else "code"
         self.note = f"{person.name} shows a {what} at the {self.where.value}."
+        if person is not STRANGER:
+            self.whom = person
         if is_card and self.where is Where.FRONT and not self._stage.plugged:
             self.note = "The card reader is unplugged and reads no card; u plugs it in."
             self._stage.changed.set()
@@ -138,7 +157,7 @@ class Keyboard:
 
     def _exit(self) -> None:
         self.note = "Somebody inside pressed the exit button."
-        self._begin(self._stage.press_exit())
+        self.begin(self._stage.press_exit())
 
     def _fire(self) -> None:
         active = not self._stage.board.level("fire")
@@ -155,6 +174,71 @@ class Keyboard:
         self.where = places[(places.index(self.where) + 1) % len(places)]
         self.note = f"Letters now tap at the {self.where.value}."
 
+    async def greet(self) -> None:
+        """Say when members and passes are there, or why they are not."""
+        if self._stage.joining is None:
+            return
+        try:
+            # It is the stage's own, which ends it when it is time.
+            count = await asyncio.shield(self._stage.joining)
+        except ServersError as error:
+            self.note = f"The cloud did not come up: {error}"
+        else:
+            self.note = f"{count} records came from the cloud. A letter taps at the front door."
+        self._stage.changed.set()
+
+    def _ask(self, action: Asking) -> None:
+        """Have staff do something for whoever tapped last."""
+        cloud = self._stage.cloud
+        if cloud.desk is None or cloud.doing or not cloud.is_up:
+            self.note = "The cloud does not run: staff can do nothing there now."
+            return
+        self.begin(self._answered(action, cloud.desk))
+
+    async def _answered(self, action: Asking, desk: "Desk") -> None:
+        try:
+            self.note = await action(desk, self.whom)
+        except ServersError as error:
+            self.note = f"In the cloud: {error}"
+        self._stage.changed.set()
+
+    async def _sell(self, desk: "Desk", person: Person) -> str:
+        head = await desk.sell_day(person)
+        return f"Staff sold {person.name} a day pass: {await self._known(head)}."
+
+    async def _top_up(self, desk: "Desk", person: Person) -> str:
+        if person.pass_ is None:
+            return f"{person.name} has no pass to top up; 1 sells one."
+        left = await desk.top_up(person.pass_, TOP_UP)
+        known = await self._known(await desk.head())
+        return f"Staff added {TOP_UP} to {person.name}'s pass, {left} left: {known}."
+
+    async def _pause(self, desk: "Desk", person: Person) -> str:
+        paused = person.customer not in self._stage.seen.paused
+        head = await desk.pause(person, paused=paused)
+        done = "paused" if paused else "let go on"
+        return f"Staff {done} {person.name}'s membership: {await self._known(head)}."
+
+    async def _known(self, head: int) -> str:
+        answered_s = time.monotonic()
+        await self._stage.cloud.known(head)
+        return f"the door knew {(time.monotonic() - answered_s) * 1000:.0f} ms after"
+
+    async def _toggle_cloud(self) -> None:
+        cloud = self._stage.cloud
+        if cloud.doing:
+            self.note = f"Wait a moment; the cloud: {cloud.doing}."
+        elif cloud.is_up:
+            self.note = "The cloud is stopped: doors go on, and what they record waits."
+            await cloud.stop()
+        else:
+            self.note = "The cloud starts again; what waited is counted once."
+            await cloud.begin_start()
+            try:
+                await cloud.started()
+            except ServersError as error:
+                self.note = str(error)
+
 
 async def show(stage: Stage) -> None:
     """Show the screen until somebody quits; the terminal is then as it was before."""
@@ -169,6 +253,7 @@ async def show(stage: Stage) -> None:
     )
     async with asyncio.TaskGroup() as group:
         keyboard = Keyboard(stage, group)
+        keyboard.begin(keyboard.greet())
         with single_keys(descriptor), _often_switching(), _drawing(live):
             loop.add_reader(descriptor, keyboard.read, descriptor)
             loop.add_signal_handler(signal.SIGWINCH, stage.changed.set)
@@ -210,7 +295,7 @@ async def _draw_until_quit(stage: Stage, keyboard: Keyboard, live: Live) -> None
             await stage.look()
             looked_s = time.monotonic()
         try:
-            await _refresh(live, draw(stage, keyboard.where, keyboard.note))
+            await _refresh(live, draw(stage, keyboard.where, keyboard.whom, keyboard.note))
         except OSError:
             # The terminal was closed.
             keyboard.end()

@@ -1,7 +1,6 @@
-"""The demo's sample space: a dozen members with different passes, its records and its config."""
+"""The demo's sample space: members with different passes, its records and its configuration."""
 
 import secrets
-import time
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as wall_time
@@ -11,11 +10,17 @@ from zoneinfo import ZoneInfo
 from msgspec import Struct
 
 from edgegate.checkin import present
-from edgegate.clock import SystemClock, boot_id
 from edgegate.credentials.lookup import lookup
-from edgegate.demo.wiring import BOARD, CARD_READER, KEY_FILE, SCANNER, STATE, configuration
+from edgegate.demo.wiring import (
+    BOARD,
+    CARD_READER,
+    CLOUD,
+    KEY_FILE,
+    SCANNER,
+    STATE,
+    configuration,
+)
 from edgegate.passes.model import (
-    Balance,
     Contract,
     Credential,
     CredentialKind,
@@ -34,18 +39,19 @@ from edgegate.passes.model import (
     Team,
     Unit,
 )
-from edgegate.store import cache
 from edgegate.store.books import Books
-from edgegate.store.cache import Kind
-from edgegate.store.files import Store
-from edgegate.store.ledger import Stamp
-from edgegate.store.projection import rebuild
 
 AFTERNOON_HOUR = 14
+KEY_BYTES = 32
 IDA_MINUTES = 57
 """What was left of Ida's minutes when she came."""
 
-_KINDS = {kind.type: kind for kind in cache.KINDS.values()}
+
+class Lot(Struct, frozen=True, kw_only=True):
+    """A pass, and how much of it was used before."""
+
+    pass_: Pass
+    used: int = 0
 
 
 class Person(Struct, frozen=True, kw_only=True):
@@ -90,9 +96,10 @@ IDA = _card("Ida", "04A1000000CC09", "minutes {left}, then days", "ida-minutes")
 JON = _card("Jon", "04A1000000DD10", "membership paused", "jon-plan")
 KIM = _card("Kim", "04A1000000EE11", "card reported lost", "kim-days")
 LEA = _card("Lea", "5EA0C012", "staff")
+MIA = _card("Mia", "04A1000000FF13", "no pass")
 STRANGER = Person(name="A stranger", holds="unknown card", number=bytes.fromhex("C0FFEE13"))
 
-PEOPLE = (ANA, BEN, CLEO, DANA, EMIL, FAY, GIL, HUGO, IDA, JON, KIM, LEA)
+PEOPLE = (ANA, BEN, CLEO, DANA, EMIL, FAY, GIL, HUGO, IDA, JON, KIM, LEA, MIA)
 
 
 class Pace(Struct, frozen=True, kw_only=True):
@@ -104,7 +111,7 @@ class Pace(Struct, frozen=True, kw_only=True):
     """How long the exit button does, and a grant at the lounge."""
     held_open_s: float
     ida_runs_out_s: float
-    """How soon after the preparation Ida's minutes are used up."""
+    """How soon after her visit was recorded Ida's minutes are used up."""
 
 
 class Site(Struct, frozen=True, kw_only=True):
@@ -112,6 +119,7 @@ class Site(Struct, frozen=True, kw_only=True):
 
     directory: Path
     zone: str
+    ida_runs_out_s: float
 
     @property
     def state(self) -> Path:
@@ -122,6 +130,11 @@ class Site(Struct, frozen=True, kw_only=True):
     def config(self) -> Path:
         """The configuration file."""
         return self.directory / "config.toml"
+
+    @property
+    def key(self) -> Path:
+        """The site's key, with which card numbers are hashed."""
+        return self.directory / KEY_FILE
 
     @property
     def board(self) -> Path:
@@ -143,31 +156,27 @@ class Site(Struct, frozen=True, kw_only=True):
         """What the appliance logs."""
         return self.directory / "edgegate.log"
 
+    @property
+    def cloud(self) -> Path:
+        """Where the cloud and the broker have their files."""
+        return self.directory / CLOUD
+
     def local(self, at: datetime) -> datetime:
         """An instant on the space's wall clock."""
         return at.astimezone(ZoneInfo(self.zone))
 
 
-def prepare(directory: Path, pace: Pace) -> Site:
-    """Write key, configuration, records, and a visit that began an hour ago, into a directory."""
-    now = datetime.now(UTC)
-    site = Site(directory=directory, zone=zone_of_afternoon(now))
-    key = secrets.token_bytes(32)
-    key_file = directory / KEY_FILE
-    key_file.touch(mode=0o600)
-    key_file.write_bytes(key)
+def prepare(directory: Path, url: str, pace: Pace) -> Site:
+    """Write key and configuration of an appliance of the cloud at `url` into a directory."""
+    zone = zone_of_afternoon(datetime.now(UTC))
+    site = Site(directory=directory, zone=zone, ida_runs_out_s=pace.ida_runs_out_s)
+    site.key.touch(mode=0o600)
+    site.key.write_bytes(secrets.token_bytes(KEY_BYTES))
     text = configuration(
-        site.directory, open_s=pace.open_s, exit_s=pace.exit_s, held_open_s=pace.held_open_s
+        directory, url, open_s=pace.open_s, exit_s=pace.exit_s, held_open_s=pace.held_open_s
     )
     site.config.write_text(text, encoding="utf-8")
     site.state.mkdir(mode=0o700)
-    store = Store.open(site.state, rebuild)
-    try:
-        _put(store, _records(site, key, now))
-        came_at = now + timedelta(seconds=pace.ida_runs_out_s) - timedelta(minutes=IDA_MINUTES)
-        _come_in(store, lookup(key, IDA.kind, IDA.number), came_at)
-    finally:
-        store.close()
     return site
 
 
@@ -178,37 +187,19 @@ def zone_of_afternoon(now: datetime) -> str:
     return f"Etc/GMT{-ahead:+d}" if ahead else "Etc/GMT"
 
 
-def _put(store: Store, records: Iterator[Record | Balance]) -> None:
-    """Write records into the cache, as the feed would, in one transaction."""
-    store.cache.execute("PRAGMA query_only = OFF")
-    store.cache.execute("BEGIN IMMEDIATE")
-    for record in records:
-        kind: Kind[Record | Balance] = _KINDS[type(record)]
-        cache.put(store.cache, kind, record)
-    store.cache.execute("COMMIT")
-    store.cache.execute("PRAGMA query_only = ON")
+def come_in(key: bytes, person: Person, at: datetime, books: Books) -> None:
+    """Let somebody have come in at the front door at an earlier instant: a job on the books."""
+    present(books, "front", lookup(key, person.kind, person.number), at)
 
 
-def _come_in(store: Store, number: str, at: datetime) -> None:
-    """Let somebody have come in at the front door at an earlier instant."""
-    stamp = Stamp(
-        source="edgegate/demo/demo",
-        clock=SystemClock().trust(),
-        boot_id=boot_id(),
-        monotonic_s=time.monotonic(),
-    )
-    store.ledger.execute("BEGIN IMMEDIATE")
-    present(Books(store, lambda: stamp), "front", number, at)
-    store.ledger.execute("COMMIT")
-
-
-def _records(site: Site, key: bytes, now: datetime) -> Iterator[Record | Balance]:
+def records(site: Site, key: bytes, now: datetime) -> Iterator[Record]:
+    """What the space is, but for its passes, in an order in which nothing is missing."""
     yield Location(id="house", name="Sample House", timezone=site.zone)
     yield Door(id="front", location="house", name="Front door")
     yield Door(id="lounge", location="house", name="Lounge", policy=DoorPolicy.MEMBERSHIP)
     yield Team(id="team", name="The Workshop")
     for person in PEOPLE:
-        yield _customer(person)
+        yield customer_of(person)
         yield Credential(
             id=f"{person.customer}-key",
             customer=person.customer,
@@ -216,11 +207,20 @@ def _records(site: Site, key: bytes, now: datetime) -> Iterator[Record | Balance
             lookup=lookup(key, person.kind, person.number),
             status=CredentialStatus.BLOCKED if person is KIM else CredentialStatus.ACTIVE,
         )
+    for holder in ("hugo", "jon"):
+        yield Contract(id=f"{holder}-contract", holder=holder, plan="resident")
+    for lot in lots(site, now):
+        yield lot.pass_
+
+
+def lots(site: Site, now: datetime) -> Iterator[Lot]:
+    """The passes, and what was used of them before the space had this cloud."""
     yield from _day_passes(site.local(now).date(), site.zone)
     yield from _plans_and_minutes()
 
 
-def _customer(person: Person) -> Customer:
+def customer_of(person: Person) -> Customer:
+    """A person's record."""
     return Customer(
         id=person.customer,
         name=person.name,
@@ -230,27 +230,26 @@ def _customer(person: Person) -> Customer:
     )
 
 
-def _day_passes(today: date, zone: str) -> Iterator[Record | Balance]:
+def _day_passes(today: date, zone: str) -> Iterator[Lot]:
     ended_at = datetime.combine(today - timedelta(days=3), wall_time(), ZoneInfo(zone))
-    yield from _pack(Pass(id="ana-days", holder="ana", name="Day pass", amount=10), 2)
-    yield from _pack(Pass(id="team-days", holder="team", name="Team pass", amount=20), 1)
+    yield _pack(Pass(id="ana-days", holder="ana", name="Day pass", amount=10), 2)
+    yield _pack(Pass(id="team-days", holder="team", name="Team pass", amount=20), 1)
     mornings = (Hours(from_="08:00", to="12:00"),)
-    yield from _pack(
+    yield _pack(
         Pass(id="emil-mornings", holder="emil", name="Morning pass", amount=10, hours=mornings), 6
     )
-    yield from _pack(
+    yield _pack(
         Pass(id="fay-days", holder="fay", name="Day pass", amount=5, expires_at=ended_at), 3
     )
     waiting = PassState.AWAITING_APPROVAL
-    yield Pass(id="gil-day", holder="gil", name="Trial day", amount=1, state=waiting)
-    yield from _pack(Pass(id="ida-days", holder="ida", name="Day pass", amount=5), 3)
-    yield Pass(id="kim-days", holder="kim", name="Day pass", amount=5)
+    yield Lot(pass_=Pass(id="gil-day", holder="gil", name="Trial day", amount=1, state=waiting))
+    yield _pack(Pass(id="ida-days", holder="ida", name="Day pass", amount=5), 3)
+    yield Lot(pass_=Pass(id="kim-days", holder="kim", name="Day pass", amount=5))
 
 
-def _plans_and_minutes() -> Iterator[Record | Balance]:
+def _plans_and_minutes() -> Iterator[Lot]:
     for holder in ("hugo", "jon"):
-        yield Contract(id=f"{holder}-contract", holder=holder, plan="resident")
-        yield Pass(
+        plan = Pass(
             id=f"{holder}-plan",
             holder=holder,
             name="Resident",
@@ -258,10 +257,11 @@ def _plans_and_minutes() -> Iterator[Record | Balance]:
             source=Source.PLAN,
             contract=f"{holder}-contract",
         )
+        yield Lot(pass_=plan)
     minutes = Pass(
         id="dana-minutes", holder="dana", name="Minute pack", unit=Unit.MINUTE, amount=600
     )
-    yield from _pack(minutes, 12)
+    yield _pack(minutes, 12)
     minutes = Pass(
         id="ida-minutes",
         holder="ida",
@@ -270,10 +270,9 @@ def _plans_and_minutes() -> Iterator[Record | Balance]:
         amount=600,
         priority=Priority.HIGH,
     )
-    yield from _pack(minutes, IDA_MINUTES)
+    yield _pack(minutes, IDA_MINUTES)
 
 
-def _pack(p: Pass, left: int) -> Iterator[Record | Balance]:
+def _pack(p: Pass, left: int) -> Lot:
     """A pass of which so much is left."""
-    yield p
-    yield Balance(pass_=p.id, remaining=left)
+    return Lot(pass_=p, used=(p.amount or 0) - left)

@@ -2,10 +2,11 @@
 
 import asyncio
 import signal
+import sqlite3
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
@@ -14,6 +15,8 @@ from msgspec import Struct
 
 from edgegate.app import App
 from edgegate.config import Config
+from edgegate.demo.cloudside import CloudSide
+from edgegate.demo.servers import Servers
 from edgegate.demo.site import Person, Site
 from edgegate.demo.watch import Seen, Watcher
 from edgegate.doors.status import DoorStatus
@@ -88,18 +91,21 @@ def devices(site: Site) -> Iterator[Devices]:
 class Stage:
     """The running appliance, and all that can be done to it from the outside."""
 
-    def __init__(self, site: Site, config: Config, hardware: Devices) -> None:
+    def __init__(self, site: Site, config: Config, hardware: Devices, servers: Servers) -> None:
         self.site = site
         self.board = hardware.board
         self.card_reader = hardware.card_reader
         self.scanner = hardware.scanner
-        self.app = App(config, self._on_passage)
+        self.app = App(config, self._on_passage, site.config)
+        self.cloud = CloudSide(self, servers)
         self.taps: deque[Tap] = deque(maxlen=TAPS_MAX)
         self.seen = Seen()
         self.plugged = True
         """Whether the card reader's cable is in."""
         self.changed = asyncio.Event()
         """Set whenever a tap was answered or a strike moved; whoever waits for it clears it."""
+        self.joining: asyncio.Task[int] | None = None
+        """Becomes done when the appliance is a device of the cloud and has its records."""
         self._names = [name for name, _ in config.devices()]
         self._plugging = asyncio.Lock()
         self._watcher = Watcher(site.state)
@@ -117,8 +123,16 @@ class Stage:
 
     async def look(self) -> Seen:
         """Look at the databases."""
-        self.seen = await asyncio.to_thread(self._watcher.look)
+        # While a snapshot takes the place of the copy there may be a moment without one.
+        with suppress(sqlite3.Error):
+            self.seen = await asyncio.to_thread(self._watcher.look)
         return self.seen
+
+    async def head(self) -> int:
+        """The cloud's newest change that the appliance has; 0 where it cannot be told now."""
+        with suppress(sqlite3.Error):
+            return await asyncio.to_thread(self._watcher.head)
+        return 0
 
     def door(self, door: str) -> DoorStatus:
         """A door as the appliance sees it."""
@@ -136,6 +150,11 @@ class Stage:
             for name in self._names
             if name not in known or known[name].status is not DriverStatus.ENABLED
         }
+
+    def interruptions(self) -> dict[str, float]:
+        """Since when each device is as it is: another answer later on is an interruption."""
+        known = self.app.devices.devices()
+        return {name: known[name].since_s for name in self._names if name in known}
 
     def tap(self, person: Person, where: Where) -> None:
         """Show somebody's card or code at a reader."""
@@ -244,6 +263,7 @@ async def running(stage: Stage) -> AsyncIterator[None]:
     body = asyncio.current_task()
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, stage.app.stop)
     stage.begin()
+    joining = stage.joining = asyncio.create_task(stage.cloud.join(), name="joining")
     leaving = False
 
     def ended(_: asyncio.Task[None]) -> None:
@@ -262,5 +282,9 @@ async def running(stage: Stage) -> AsyncIterator[None]:
         raise EndedError from None
     finally:
         leaving = True
+        joining.cancel()
+        # What it failed by was told to whoever waited for it.
+        await asyncio.gather(joining, return_exceptions=True)
+        await stage.cloud.close()
         stage.app.stop()
         await work

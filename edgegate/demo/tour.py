@@ -2,10 +2,14 @@
 
 import asyncio
 import statistics
+import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
+from edgegate.demo.cloudside import Way
 from edgegate.demo.script import (
+    SERVERS_S_MAX,
     Script,
     UnexpectedError,
     expect,
@@ -26,13 +30,18 @@ from edgegate.demo.site import (
     JON,
     KIM,
     LEA,
+    MIA,
     STRANGER,
     Pace,
     Person,
 )
 from edgegate.demo.stage import DOORS, Tap, Where
+from edgegate.demo.watch import Seen
 from edgegate.doors.status import DoorWord
 from edgegate.passes.reasons import Reason
+
+if TYPE_CHECKING:
+    from edgegate.demo.desk import Standing
 
 PACE = Pace(open_s=30.0, exit_s=2.0, held_open_s=0.5, ida_runs_out_s=7.2)
 """A grant outlasts all waiting: a door that locks in time was locked by the leaf that closed."""
@@ -45,6 +54,11 @@ DANA_STAYS_S = 0.6
 
 FORCED_AFTER_S = 1.2
 """An opening this long after the lock is nobody's late step through the door."""
+
+AGREE_POLL_S = 0.1
+
+LEFT = {"ana-days": 1, "team-days": 0, "dana-minutes": 11, "ida-minutes": 0, "ida-days": 2}
+"""What is left at the end, by pass."""
 
 _MINUTE = "%Y-%m-%d %H:%M"
 
@@ -70,6 +84,16 @@ class Tour(Script):
                 "It starts: card reader, code scanner, two doors and fire input all answer.",
                 self._start,
             ),
+            ("The exit button opens at once; the record follows.", self._exit_button),
+            (
+                "Propped open, then shoved open: two alarms, each over once the door is shut.",
+                self._alarms,
+            ),
+            ("The fire alarm unlocks both doors; they lock when it is over.", self._fire),
+            (
+                "Meanwhile a cloud has come up: members and passes come from there.",
+                self._join,
+            ),
             ("Ana taps her card; 2 of her 10 day passes are left.", self._grant),
             (
                 "She walks in, the door locks behind her; she taps again, and nothing is used.",
@@ -78,13 +102,14 @@ class Tour(Script):
             ("Ben and Cleo tap at once; their team has one use left.", self._last_use),
             ("Others are refused, each told why or when:", self._refusals),
             ("The lounge is for members: Hugo may, Ana may not.", self._lounge),
-            ("Dana pays by the minute; she leaves, and one minute is used.", self._minutes),
-            ("The exit button opens at once; the record follows.", self._exit_button),
             (
-                "Propped open, then shoved open: two alarms, each over once the door is shut.",
-                self._alarms,
+                "Mia has no pass; staff sell her a day in the cloud, and her card opens the door.",
+                self._sale,
             ),
-            ("The fire alarm unlocks both doors; they lock when it is over.", self._fire),
+            (
+                "The cloud is stopped. Dana pays by the minute all the same: one minute is used.",
+                self._minutes,
+            ),
             (
                 "The card reader is unplugged: codes still work. Plugged in again, it comes back.",
                 self._replug,
@@ -92,6 +117,10 @@ class Tour(Script):
             (
                 "Ida, inside, runs out of minutes: her visit goes on, on her day pass.",
                 self._hand_over,
+            ),
+            (
+                "The cloud is back: all was counted once, and both agree what is left.",
+                self._agree,
             ),
             ("All of it is in the ledger.", self._ledger),
         )
@@ -114,14 +143,22 @@ class Tour(Script):
 
     async def _start(self) -> list[str]:
         await self.until("all devices work", lambda: not self.stage.offline(), self.stage.offline)
+        return []
+
+    async def _join(self) -> list[str]:
+        if self.stage.joining is None:
+            raise UnexpectedError("the cloud", "starting", "not started")
+        count = await self.working(self.stage.joining)
         seen = await self.stage.look()
         expect("who is inside", [IDA.name], [visit.name for visit in seen.inside])
         now, since = self.stage.clock(), self.stage.site.local(seen.inside[0].since)
         return [
+            f"Enrolled with a claim code; {count} records were put by its admin API and are here.",
             f"It is {now:%H:%M} there. Ida is inside since {since:%H:%M}; her visit goes on.",
         ]
 
     async def _grant(self) -> list[str]:
+        self.forget_moves()
         tap = await self.answered(ANA, Where.FRONT, Reason.PASS)
         await self.word(DoorWord.UNLOCKED)
         await self.until("the time to the strike", lambda: tap.wire_to_relay_ms is not None)
@@ -180,13 +217,32 @@ class Tour(Script):
         expect("when a morning pass works again", f"{tomorrow} 08:00", came)
 
     async def _lounge(self) -> list[str]:
+        moves = len(self.levels("lounge"))
         refused = await self.answered(ANA, Where.LOUNGE, Reason.OTHER_AUDIENCE)
-        expect("levels of the lounge's strike", [], self.levels("lounge"))
+        expect("moves of the lounge's strike", moves, len(self.levels("lounge")))
         await self.answered(HUGO, Where.LOUNGE, Reason.MEMBERSHIP)
         await self.level("lounge", released=True)
         return [f"Ana: {quoted(refused)} Staff read: {quoted_for_staff(refused)}"]
 
+    async def _sale(self) -> list[str]:
+        refused = await self.answered(MIA, Where.FRONT, Reason.NO_PASS)
+        way = Way.PUSH if self.cloud.has_broker else Way.POLL
+        await self.until(f"changes to come {way}", lambda: self.cloud.way() is way, self.cloud.way)
+        await asyncio.sleep(CARD_AWAY_S)
+        head = await self.working(self.desk().sell_day(MIA))
+        answered_s = time.monotonic()
+        await self.working(self.cloud.known(head))
+        known_ms = (time.monotonic() - answered_s) * 1000
+        tap = await self.answered(MIA, Where.FRONT, Reason.PASS)
+        await self.walk_through()
+        return [
+            quoted(refused),
+            f"{known_ms:.0f} ms after the cloud's answer the door knew it, {way}.",
+            quoted(tap),
+        ]
+
     async def _minutes(self) -> list[str]:
+        await self.working(self.cloud.stop())
         tap = await self.answered(DANA, Where.FRONT, Reason.PASS)
         await self.walk_through()
         await asyncio.sleep(DANA_STAYS_S)
@@ -199,6 +255,9 @@ class Tour(Script):
         await self.walk_through()
         visit = ["access.granted pass", "session.opened", "pass.debited 1", "session.closed exit"]
         expect("Dana's entries", visit, self.entries(DANA))
+        expect("whether the cloud runs", False, self.cloud.is_up)
+        # It has until it is needed again.
+        await self.cloud.begin_start()
         return [f"{quoted(tap)}"]
 
     async def _exit_button(self) -> list[str]:
@@ -261,19 +320,47 @@ class Tour(Script):
         expect("Ida's entries", over, self.entries(IDA)[-4:])
         return []
 
+    async def _agree(self) -> list[str]:
+        await self.working(self.cloud.started())
+        seen = self.stage.seen
+        theirs = await self.working(self.desk().standing())
+        try:
+            async with asyncio.timeout(SERVERS_S_MAX):
+                # Entries come and go up one by one, and balances come back after them.
+                while (theirs.counted, theirs.remaining) != (seen.newest, _same(theirs, seen)):
+                    await asyncio.sleep(AGREE_POLL_S)
+                    theirs = await self.desk().standing()
+                    seen = await self.stage.look()
+        except TimeoutError:
+            ours = (seen.newest, _same(theirs, seen))
+            came = (theirs.counted, theirs.remaining)
+            raise UnexpectedError("what the cloud has", ours, came) from None
+        expect("faults that the cloud found", 0, theirs.faults)
+        left = theirs.remaining
+        expect("what the cloud says is left", LEFT, {id_: left.get(id_) for id_ in LEFT})
+        return [
+            f"{seen.newest[1]} entries are there; {len(left)} balances are the same in both:",
+            f"Dana has {left['dana-minutes']} minutes left, Ana {left['ana-days']} day.",
+        ]
+
     async def _ledger(self) -> list[str]:
         await self.word(DoorWord.LOCKED)
         seen = await self.stage.look()
         expect("faults of the chain", 0, seen.faults)
         granted = [entry for entry in self.entries() if entry.startswith("access.granted")]
-        # Ida, Ana twice, one of the team, Hugo twice, Dana, Lea.
-        expect("grants", 8, len(granted))
+        # Ida, Ana twice, one of the team, Hugo twice, Mia, Dana, Lea.
+        expect("grants", 9, len(granted))
         denied = [entry for entry in self.entries() if entry.startswith("access.denied")]
-        # Besides those above: the other one of the team, and Ana at the lounge.
-        expect("refusals", len(REFUSALS) + 2, len(denied))
+        # Besides those above: the other one of the team, Ana at the lounge, and Mia at first.
+        expect("refusals", len(REFUSALS) + 3, len(denied))
         times_ms = self.stage.wire_to_relay_ms()
         median_ms = statistics.median(times_ms)
         return [
             f"{seen.count} entries; the chain of hashes holds from the first to the last.",
             f"From a reader's wire to the door's relay: {median_ms:.1f} ms (median of these taps).",
         ]
+
+
+def _same(theirs: "Standing", seen: Seen) -> dict[str, int | None]:
+    """What is left here of the passes of which something was ever used or added."""
+    return {id_: seen.remaining.get(id_) for id_ in theirs.remaining}

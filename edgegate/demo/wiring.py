@@ -3,8 +3,10 @@
 from pathlib import Path
 from string import Template
 
+SITE = DEVICE = "demo"
 KEY_FILE = "site.key"
 STATE = "state"
+CLOUD = "cloud"
 BOARD = "board"
 CARD_READER = "card-reader"
 SCANNER = "scanner"
@@ -13,10 +15,15 @@ _CONFIGURATION = Template("""\
 [device]
 id = "demo"
 state_dir = "$directory/state"
+clock = "believed"
 
 [site]
 id = "demo"
 key = { file = "$directory/site.key" }
+
+[cloud]
+url = "$url"
+pull_s = 5
 
 [[door]]
 id = "front"
@@ -69,8 +76,10 @@ sensor = { driver = "virtual", socket = "$directory/board", channel = "fire" }
 """)
 
 
-def configuration(directory: Path, *, open_s: float, exit_s: float, held_open_s: float) -> str:
-    """The text of the file; everything that it names lies in the directory."""
+def configuration(
+    directory: Path, url: str, *, open_s: float, exit_s: float, held_open_s: float
+) -> str:
+    """The text of the file; everything that it names but the cloud lies in the directory."""
     return _CONFIGURATION.substitute(
-        directory=directory, open_s=open_s, exit_s=exit_s, held_open_s=held_open_s
+        directory=directory, url=url, open_s=open_s, exit_s=exit_s, held_open_s=held_open_s
     )

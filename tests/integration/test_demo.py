@@ -2,6 +2,7 @@
 
 import os
 import pty
+import re
 import select
 import shutil
 import signal
@@ -12,17 +13,18 @@ import termios
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
 
 import pytest
 
-from edgegate.demo import run_demo, tour
+from edgegate.demo import run_demo, servers, tour
 from edgegate.demo.site import EMIL
 from edgegate.passes.reasons import Reason
 
-WAIT_S = 60.0
+WAIT_S = 100.0
+TAP_AGAIN_S = 3.0
 DEMO = (sys.executable, "-X", "dev", "-m", "edgegate", "demo")
 
 
@@ -69,10 +71,48 @@ def test_the_tour_goes_as_it_should_and_leaves_nothing_behind(directory: Path) -
     )
     assert "    Emil with a pass for mornings: “Your pass works again tomorrow at 8:00.”\n" in out
     assert "; the chain of hashes holds from the first to the last.\n" in out
-    assert "\nAll 13 steps went as they should, in " in out
+    assert (
+        "✓ Mia has no pass; staff sell her a day in the cloud, and her card opens the door.\n"
+        in out
+    )
+    assert re.search(r" ms after the cloud's answer the door knew it, by (MQTT|long poll)\.\n", out)
+    assert "    “Welcome, Mia. Covered until midnight, 0 of 1 left.”\n" in out
+    assert re.search(r"\n    \d+ entries are there; 8 balances are the same in both:\n", out)
+    assert "    Dana has 11 minutes left, Ana 1 day.\n" in out
+    assert "\nAll 16 steps went as they should, in " in out
     assert "\x1b" not in out, "no colours into a pipe"
     assert max(map(len, out.splitlines())) <= 100
     assert list(directory.iterdir()) == []
+    assert children(directory) == []
+
+
+def test_a_tour_without_a_broker_polls(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(directory))
+    monkeypatch.setattr(servers, "_PLUGIN", "no_such_plugin.so")
+    assert run_demo(tour=True) == 0
+    assert (
+        " ms after the cloud's answer the door knew it, by long poll.\n" in capsys.readouterr().out
+    )
+    assert children(directory) == []
+
+
+def test_a_demo_that_is_killed_takes_its_cloud_and_broker_along(directory: Path) -> None:
+    with touring(directory) as process:
+        assert process.stdout is not None
+        while "Enrolled" not in process.stdout.readline():
+            assert process.poll() is None
+        assert {"edgegate.demo.cloudprocess", "mosquitto.conf"} == {
+            word
+            for word in ("edgegate.demo.cloudprocess", "mosquitto.conf")
+            if any(word in line for line in children(directory))
+        }
+        process.kill()
+    deadline_s = time.monotonic() + WAIT_S
+    while (left := children(directory)) and time.monotonic() < deadline_s:
+        time.sleep(0.05)
+    assert left == []
 
 
 def test_a_step_that_goes_wrong_is_told_with_what_was_expected_and_the_end_of_the_log(
@@ -118,6 +158,15 @@ def test_a_reader_of_the_output_who_leaves_ends_the_tour_quietly(directory: Path
     assert list(directory.iterdir()) == []
 
 
+def children(directory: Path) -> list[str]:
+    """The command lines of all processes that name the directory."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            found.append(path.read_text(errors="replace").replace("\0", " "))
+    return [line for line in found if str(directory) in line]
+
+
 class Terminal:
     """A terminal with the live screen in it; `seen` is all that was ever drawn."""
 
@@ -141,6 +190,20 @@ class Terminal:
     def shows(self, text: str) -> None:
         """Wait until a text has been drawn after what was waited for before."""
         self._read_until(lambda: text in self.seen, text)
+        self.seen = self.seen.partition(text)[2]
+
+    def taps(self, key: str, text: str) -> None:
+        """Tap until that is answered: a card has to be away for a moment before it counts again."""
+        pressed_s = float("-inf")
+
+        def is_answered() -> bool:
+            nonlocal pressed_s
+            if text not in self.seen and time.monotonic() - pressed_s > TAP_AGAIN_S:
+                self.press(key)
+                pressed_s = time.monotonic()
+            return text in self.seen
+
+        self._read_until(is_answered, text)
         self.seen = self.seen.partition(text)[2]
 
     def ends(self) -> int:
@@ -168,10 +231,40 @@ def terminal(directory: Path) -> Iterator[Terminal]:
     made.close()
 
 
+def test_staff_sell_pause_and_stop_the_cloud_on_the_live_screen(
+    terminal: Terminal, directory: Path
+) -> None:
+    terminal.shows("records came from the cloud")
+    terminal.press("m")
+    terminal.shows("“You have no pass for today. The desk has one.”")
+    terminal.press("2")
+    terminal.shows("Mia has no pass to top up; 1 sells one.")
+    terminal.press("1")
+    terminal.shows("Staff sold Mia a day pass: the door knew ")
+    terminal.taps("m", "“Welcome, Mia. Covered until midnight, 0 of 1 left.”")
+    terminal.press("4")
+    terminal.shows("The cloud is stopped")
+    terminal.shows("stopped\x1b")
+    terminal.taps("b", "“Welcome, Ben. Covered until midnight, 0 of 20 left.”")
+    terminal.press("2")
+    terminal.shows("The cloud does not run")
+    terminal.press("4")
+    terminal.shows("The cloud starts again")
+    terminal.shows("by MQTT\x1b")
+    terminal.press("2")
+    terminal.shows("Staff added 5 to Ben's pass, 5 left: the door knew ")
+    terminal.press("3")
+    terminal.shows("Staff paused Ben's membership: the door knew ")
+    terminal.press("q")
+    assert terminal.ends() == 0
+    assert list(directory.iterdir()) == []
+    assert children(directory) == []
+
+
 def test_keys_tap_cards_and_move_the_door_on_the_live_screen(
     terminal: Terminal, directory: Path
 ) -> None:
-    terminal.shows("no tap yet")
+    terminal.shows("records came from the cloud")
     assert termios.tcgetattr(terminal.slave) != terminal.settings
     terminal.press("a")
     terminal.shows("UNLOCKED")

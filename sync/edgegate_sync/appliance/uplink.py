@@ -260,7 +260,7 @@ class Uplink:
             heartbeat=self.peers.heartbeat,
             subscriptions=[feed, self.commands.subscription(), *self.peers.subscriptions()],
             on_up=self._on_up,
-            on_down=partial(self._note, "broker", DriverStatus.OFFLINE),
+            on_down=self._on_down,
             on_fault=self._on_message_fault,
         )
 
@@ -320,7 +320,9 @@ class Uplink:
                     self._note("cloud", DriverStatus.OFFLINE, str(error))
                 wait_s = 0
                 asked_s = getattr(error, "retry_after_s", None) or 0.0
-                await asyncio.sleep(asked_s + backoff.delay_s())
+                await asyncio.sleep(asked_s + POLL_PAUSE_S)
+                # Whoever hears of the cloud by another way, or asks for it, need not wait.
+                await self._until_due(backoff.delay_s())
                 continue
             backoff.reset()
             await self._on_pulled(pulled.changes)
@@ -328,9 +330,12 @@ class Uplink:
             pause_s = float(self._parts.settings.pull_s)
             if wait_s:
                 pause_s = POLL_PAUSE_S if pulled.head else EMPTY_PAUSE_S
-            with suppress(TimeoutError):
-                async with asyncio.timeout(pause_s):
-                    await self._due.wait()
+            await self._until_due(pause_s)
+
+    async def _until_due(self, wait_s: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(wait_s):
+                await self._due.wait()
 
     async def _on_pulled(self, changes: int) -> None:
         if not self.reach.is_reached and self.uploader is not None:
@@ -361,6 +366,11 @@ class Uplink:
         self._due.set()
         self.peers.wake()
         self.note_change()
+
+    def _on_down(self, why: str) -> None:
+        self._note("broker", DriverStatus.OFFLINE, why)
+        # From now on changes come by long poll.
+        self._due.set()
 
     def _on_uploaded(self) -> None:
         self._moved.set()
