@@ -31,6 +31,9 @@ bench:
 	@scripts/setup dev
 	$(PYTHON_BIN) bench/tap.py
 	$(PYTHON_BIN) bench/decide.py
+	$(PYTHON_BIN) bench/snapshot.py
+	$(PYTHON_BIN) bench/push.py
+	$(PYTHON_BIN) bench/fleet.py
 
 format:
 	@scripts/setup dev

@@ -31,8 +31,8 @@ from edgegate import line
 from edgegate.store import worker
 run_group = worker.Worker._run_group
 def broken(self, store):
-    hasty = [job.work for job in self._waiting._queues[0]]
-    jobs = [cell.cell_contents for work in hasty for cell in work.__closure__ or ()]
+    closures = [getattr(job.work, "__closure__", None) for job in self._waiting._queues[0]]
+    jobs = [cell.cell_contents for cells in closures for cell in cells or ()]
     if any(getattr(job, "func", None) is line._entered for job in jobs):
         raise MemoryError("the thread's fault")
     return run_group(self, store)

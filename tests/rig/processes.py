@@ -1,0 +1,235 @@
+"""Appliances and workers of the cloud as processes, from outside: started, asked, killed."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from rig.box import LINE_BYTES_MAX, Task
+from rig.mortal_cloud import Plan
+from rig.proxy import Proxy
+
+TESTS = Path(__file__).parent.parent
+WAIT_S_MAX = 240
+
+
+class BoxGoneError(ConnectionError):
+    """The appliance was killed meanwhile."""
+
+
+@contextmanager
+def nursery() -> Iterator[Path]:
+    """Where appliances are born."""
+    with tempfile.TemporaryDirectory(prefix="eg-boxes-") as top:
+        path = Path(top) / "nursery"
+        process = subprocess.Popen(
+            [sys.executable, str(TESTS / "rig/box.py"), str(path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=_environment(),
+        )
+        assert process.stdout is not None
+        try:
+            assert process.stdout.readline() == b"ready\n"
+            yield path
+        finally:
+            process.kill()
+            process.communicate()
+
+
+def _environment() -> dict[str, str]:
+    paths = [str(TESTS), *(path for path in sys.path if path)]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
+
+
+class Worker:
+    """A worker of the cloud; what ends it starts it again, on another port."""
+
+    def __init__(self, plan: Plan, directory: Path) -> None:
+        self.plan = plan
+        self.log = directory / "cloud.log"
+        self.port = 0
+        self.starts = 0
+        self.wanted = True
+        self.up = asyncio.Event()
+        self.proxies: list[Proxy] = []
+        self._process: subprocess.Popen[bytes] | None = None
+
+    async def run(self) -> None:
+        """Keep it running."""
+        while True:
+            await asyncio.to_thread(self._start)
+            for proxy in self.proxies:
+                proxy.target = ("127.0.0.1", self.port)
+            self.up.set()
+            process = self._process
+            assert process is not None
+            await asyncio.to_thread(process.wait)
+            self.up.clear()
+            self._close(process)
+
+    def follow(self, proxy: Proxy) -> None:
+        """Let a proxy lead here, wherever that is."""
+        proxy.target = ("127.0.0.1", self.port)
+        self.proxies.append(proxy)
+
+    def say(self, words: str) -> None:
+        """See `rig.mortal_cloud`."""
+        process = self._process
+        if process is None or process.stdin is None:
+            return
+        try:
+            process.stdin.write(words.encode() + b"\n")
+            process.stdin.flush()
+        except (OSError, ValueError):
+            # It has just died.
+            return
+
+    def kill(self) -> None:
+        """As a power cut does."""
+        if self._process is not None:
+            self._process.kill()
+
+    def end(self) -> None:
+        """Kill it for good; `run` must be over."""
+        process = self._process
+        if process is not None:
+            process.kill()
+            process.wait()
+            self._close(process)
+
+    @staticmethod
+    def _close(process: "subprocess.Popen[bytes]") -> None:
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                with suppress(OSError):
+                    pipe.close()
+
+    def _start(self) -> None:
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [
+                    sys.executable,
+                    str(TESTS / "rig/mortal_cloud.py"),
+                    msgspec.json.encode(self.plan).decode(),
+                ],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=_environment(),
+            )
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            if line.startswith(b"Serving on"):
+                self.port = int(line.rpartition(b":")[2])
+                self.starts += 1
+                return
+        raise AssertionError(f"the cloud does not start:\n{self.log.read_text()[-4000:]}")
+
+
+class Box:
+    """One appliance, from outside."""
+
+    def __init__(self, place: Path, task: Task) -> None:
+        self.task = task
+        self.pid = 0
+        self.starts = 0
+        self._nursery = place
+        self._reader: asyncio.StreamReader | None = None
+        self._writer: asyncio.StreamWriter | None = None
+
+    @property
+    def name(self) -> str:
+        return self.task.device
+
+    @property
+    def ledger(self) -> Path:
+        return Path(self.task.state) / "ledger.db"
+
+    @property
+    def cache(self) -> Path:
+        return Path(self.task.state) / "cache.db"
+
+    async def start(self, at: datetime) -> None:
+        """Be born, unless it lives."""
+        if self._writer is not None:
+            return
+        while is_alive(self.pid):  # noqa: ASYNC110 - it is nobody's child here
+            await asyncio.sleep(0.002)
+        reader, writer = await asyncio.open_unix_connection(
+            str(self._nursery), limit=LINE_BYTES_MAX
+        )
+        writer.write(msgspec.json.encode(msgspec.structs.replace(self.task, at=at)) + b"\n")
+        line = await reader.readline()
+        if not line:
+            log = Path(self.task.state).with_suffix(".log").read_text()
+            raise AssertionError(f"an appliance was not born:\n{log[-4000:]}")
+        self.pid = json.loads(line)["pid"]
+        self._reader, self._writer = reader, writer
+        self.starts += 1
+
+    async def ask(self, do: str, **more: Any) -> dict[str, Any]:
+        """Let it do something.
+
+        Raises:
+            BoxGoneError: it was killed, or is dead.
+        """
+        if self._writer is None or self._reader is None:
+            raise BoxGoneError(self.name)
+        try:
+            self._writer.write(json.dumps({"do": do, **more}, default=str).encode() + b"\n")
+            line = await self._reader.readline()
+        except OSError:
+            line = b""
+        if not line:
+            self._drop()
+            raise BoxGoneError(self.name)
+        found: dict[str, Any] = json.loads(line)
+        assert "error" not in found, found
+        return found
+
+    async def until(self, holds: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
+        """How it stands, once that is as it should be."""
+        async with asyncio.timeout(WAIT_S_MAX):
+            while True:
+                found = await self.ask("look")
+                if holds(found):
+                    return found
+                await asyncio.sleep(0.02)
+
+    def kill(self) -> None:
+        """As a power cut does."""
+        if self._writer is not None:
+            os.kill(self.pid, signal.SIGKILL)
+            self._drop()
+
+    async def stop(self) -> None:
+        """As systemd does."""
+        if self._writer is not None and self._reader is not None:
+            self._writer.write_eof()
+            await self._reader.read()
+            self._drop()
+
+    def _drop(self) -> None:
+        if self._writer is not None:
+            self._writer.transport.abort()
+        self._reader = self._writer = None
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process is still there."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return pid != 0
