@@ -42,10 +42,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "store": ("edgegate.store",),
     "doors": ("edgegate.doors",),
     "credentials": ("edgegate.credentials",),
-    "service": tuple(
-        f"edgegate.{name}"
-        for name in ("clock", "logs", "supervisor", "timesources")
-    ),
+    "service": tuple(f"edgegate.{name}" for name in ("clock", "logs", "supervisor", "timesources")),
     "line": tuple(
         f"edgegate.{name}"
         for name in ("deadlines", "checkin", "bookkeeper", "line", "sentences", "explain")
@@ -58,7 +55,19 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "cloud": ("edgegate_sync.cloud",),
     "sync": ("edgegate_sync",),
     "emulators": ("edgegate_emulators",),
-    "app": tuple(f"edgegate.{name}" for name in ("acts", "app", "control", "exchange", "lockall", "metrics", "status", "timewatch")),
+    "app": tuple(
+        f"edgegate.{name}"
+        for name in (
+            "acts",
+            "app",
+            "control",
+            "exchange",
+            "lockall",
+            "metrics",
+            "status",
+            "timewatch",
+        )
+    ),
     "demo": ("edgegate.demo",),
     "cli": tuple(
         f"edgegate.{name}"

@@ -1,4 +1,4 @@
-"""The exchange over a certificate's life: connections made anew with it, and an end when revoked."""
+"""The exchange over a certificate's life: connections made anew with it, an end when revoked."""
 
 from pathlib import Path
 
