@@ -5,6 +5,9 @@ from collections.abc import Iterator
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 
+# Before any module of tests imports one of them: fixtures are taken from there as a plugin.
+pytest.register_assert_rewrite("rig", "fakes")
+
 OURS = ["edgegate", "edgegate_drivers", "edgegate_sync"]
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from edgegate import checkin
 from edgegate.app import App
+from edgegate.clock import SystemClock
 from edgegate.config import load_config
 from edgegate.line import Passage
 from edgegate.passes.model import (
@@ -79,10 +80,11 @@ def test_who_taps_the_morning_after_finds_the_evening_settled_first() -> None:
     store.close()
 
 
-class StepClock:
+class StepClock(SystemClock):
     """A clock that nobody set, which goes only where the test puts it."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.at = datetime(2026, 5, 4, 10, tzinfo=UTC)
 
     def now(self) -> datetime:
