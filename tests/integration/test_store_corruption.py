@@ -325,7 +325,7 @@ async def test_corruption_met_by_a_job_is_repaired(state: Path) -> None:
     await asyncio.to_thread(fill_cache, state)
     pages = (state / "cache.db").stat().st_size // PAGE
     # What opening looks at, the beginnings of the tables, stays whole.
-    for number in range(pages // 2, pages + 1):
+    for number in range(pages * 2 // 3, pages + 1):
         hit_page(state / "cache.db", number, b"\xff" * PAGE)
     faults: list[BaseException] = []
     thread: DatabaseThread[Store] = DatabaseThread(faults.append)
