@@ -47,6 +47,7 @@ def seeds_of(number: int, together: int = TOGETHER) -> range:
     return range(first, first + together)
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("number", range(5))
 async def test_sites_that_live_through_faults_lose_nothing(
@@ -55,6 +56,7 @@ async def test_sites_that_live_through_faults_lose_nothing(
     await lived(f"sqlite:///{tmp_path}/cloud.db", tmp_path, place, seeds_of(number))
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(900)
 async def test_sites_that_live_through_faults_lose_nothing_on_postgresql(
     tmp_path: Path, place: Path, postgres_server: Postgres
@@ -73,6 +75,7 @@ async def test_three_hundred_sites_lose_nothing(
     await lived(url, tmp_path, place, seeds)
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("mutant", [*DEVICES, *CLOUDS])
 async def test_it_would_be_noticed(mutant: str, tmp_path: Path, place: Path) -> None:
