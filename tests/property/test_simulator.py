@@ -12,6 +12,10 @@ from edgegate.passes.facts import Facts, Request
 from edgegate.passes.model import Pass
 from simulator.run import STEPS_A_SPACE, simulate
 
+SEED = "house"
+"""The same spaces in every build, so that a failure is of the change that brought it; `make soak`
+draws new ones."""
+
 STEADY_S = 45.0
 CLOCK_SET_BACK_S = 15.0
 """How long spaces live in `make test`, in seconds; `make soak` counts their steps."""
@@ -38,15 +42,13 @@ def live(seed: str, for_s: float, *, steady: bool) -> None:
 
 
 def test_nothing_that_must_not_be_happens() -> None:
-    seed = str(time.time_ns())
-    print(f"seed {seed}")
-    live(seed, STEADY_S, steady=True)
+    print(f"seed {SEED}")
+    live(SEED, STEADY_S, steady=True)
 
 
 def test_nothing_breaks_under_a_clock_that_is_set_back() -> None:
-    seed = str(time.time_ns())
-    print(f"seed {seed}")
-    live(seed, CLOCK_SET_BACK_S, steady=False)
+    print(f"seed {SEED}")
+    live(SEED, CLOCK_SET_BACK_S, steady=False)
 
 
 def test_a_rule_that_is_broken_is_found_and_told_in_a_few_steps(
