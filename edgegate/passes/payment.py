@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from msgspec import Struct
+from msgspec.json import encode
 
 from edgegate.passes import chain, coverage, prices
 from edgegate.passes.coverage import NOTHING, Spending, costs_nothing
 from edgegate.passes.facts import Facts, Request
 from edgegate.passes.model import Channel, Pass, Reservation, ReservationState, Unit
-from edgegate.passes.order import first_in_order, in_order, order_of
+from edgegate.passes.order import NEVER, first_in_order, in_order, order_of
 from edgegate.passes.reasons import Reason
 from edgegate.passes.state import Coverage, MinuteTerms, Sale, Scope, Segment
 
@@ -197,12 +198,16 @@ def _allows(c: Coverage, facts: Facts, request: Request) -> bool:
     return p is not None and chain.holds(p, request, facts)
 
 
-def _coverage_key(c: Coverage, facts: Facts, request: Request) -> tuple[int, object, str]:
-    """Coverages of passes in the passes' order, then those whose pass is gone, then offers."""
+def _coverage_key(c: Coverage, facts: Facts, request: Request) -> tuple[object, ...]:
+    """Coverages of passes in the passes' order, then those of passes that are gone and of offers.
+
+    One pass may have bought several, each with its own end or scope: of those, and of the others,
+    the one that ends last comes first, as of windows (T-09). Then all that it says settles it, so
+    that every device that knows the same goes on with the same (O-02).
+    """
     p = facts.pass_of(c.pass_) if c.pass_ is not None else None
-    if p is not None:
-        return 0, order_of(facts, request.location)(p), p.id
-    return 1, (), c.pass_ or c.offer or ""
+    place = (0, order_of(facts, request.location)(p)) if p is not None else (1,)
+    return *place, NEVER - (c.until or NEVER), encode(c)
 
 
 def by_reservation(facts: Facts, request: Request) -> Decision | None:

@@ -54,6 +54,7 @@ def as_verdict(decision: Decision) -> Verdict:
         retry_at=decision.retry_at,
         takes=tuple((t.pass_, t.amount) for t in payment.spending.takes) if payment else (),
         covers_until=payment.spending.until if payment else None,
+        lasts_until=payment.segment.until if payment else None,
         sold_for=sale.price if sale is not None else None,
         arrives=payment.arrives if payment else None,
     )

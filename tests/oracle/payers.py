@@ -1,6 +1,6 @@
 """What pays for a request and what that costs, read from PASSES §4 and §5 a second time."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from fractions import Fraction
 
@@ -46,6 +46,8 @@ class Verdict:
     takes: tuple[tuple[str, int], ...] = ()
     covers_until: datetime | None = None
     """The end of the coverage that was bought now; None: none, or for this visit."""
+    lasts_until: datetime | None = None
+    """The end of what a visit goes on with now, and which is no window, expiry or balance."""
     sold_for: int | None = None
     arrives: str | None = None
 
@@ -120,17 +122,23 @@ def paid_already(facts: Facts, request: Request) -> Verdict | None:
     covering = [c for c in facts.coverages if covers(c, facts, request)]
     if covering and is_free(facts, request):
         ranks = {p.id: n for n, p in enumerate(in_order(facts, request))}
-        # The page does not say which of several offers, or of passes that are gone: by their ids.
-        first = min(
-            covering, key=lambda c: (ranks.get(c.pass_ or "", len(ranks)), c.pass_ or c.offer or "")
+        # The page does not say which of several that one pass bought, nor of those of offers and of
+        # passes that are gone: the one that ends last (T-09), then an offer's, then the lowest id.
+        by_id = sorted(covering, key=lambda c: (c.offer is None, c.pass_ or c.offer or ""))
+        by_end = sorted(by_id, key=lambda c: (c.until is None, c.until), reverse=True)
+        first = min(by_end, key=lambda c: ranks.get(c.pass_ or "", len(ranks)))
+        until = until_taken(facts, request, first.until)
+        return Verdict(
+            True, Reason.COVERED, pass_=first.pass_, offer=first.offer, lasts_until=until
         )
-        return Verdict(True, Reason.COVERED, pass_=first.pass_, offer=first.offer)
     booked = [r for r in facts.reservations if opens_by_reservation(r, facts, request)]
     if booked:
         r = min(booked, key=lambda r: (r.from_, r.id))
         if r.state is ReservationState.SCHEDULED:
-            return Verdict(True, Reason.RESERVATION, pass_=r.pass_, arrives=r.id)
-        return Verdict(True, Reason.COVERED, pass_=r.pass_)
+            return Verdict(
+                True, Reason.RESERVATION, pass_=r.pass_, arrives=r.id, lasts_until=r.until
+            )
+        return Verdict(True, Reason.COVERED, pass_=r.pass_, lasts_until=r.until)
     return None
 
 
@@ -140,7 +148,12 @@ def payer_of(facts: Facts, request: Request) -> Pass | None:
 
 
 def spend(p: Pass, facts: Facts, request: Request) -> Verdict:
-    """C-02 to C-08: what an entry on a pass costs and buys."""
+    """C-02 to C-08, C-13: what an entry on a pass costs and buys, and how long it lasts."""
+    verdict = spent(p, facts, request)
+    return replace(verdict, lasts_until=until_taken(facts, request, verdict.covers_until))
+
+
+def spent(p: Pass, facts: Facts, request: Request) -> Verdict:
     match p.unit:
         case Unit.UNLIMITED:
             return Verdict(True, Reason.UNLIMITED, pass_=p.id)
@@ -210,7 +223,9 @@ def sell(facts: Facts, request: Request) -> Verdict | None:
         for c in facts.coverages
     ):
         # P-02: a day offer costs its price once per business day.
-        return Verdict(True, Reason.PAYG, offer=offer.id)
+        return Verdict(
+            True, Reason.PAYG, offer=offer.id, lasts_until=until_taken(facts, request, cutoff)
+        )
     ceiling = request.location.payg_offline_ceiling
     price = price_for(offer, facts, request.at)
     charged = facts.charged_offline
@@ -219,7 +234,14 @@ def sell(facts: Facts, request: Request) -> Verdict | None:
         if above:
             return Verdict(False, Reason.PAYG_CEILING)
     until = cutoff if offer.unit is Unit.USE else None
-    return Verdict(True, Reason.PAYG, offer=offer.id, sold_for=price, covers_until=until)
+    return Verdict(
+        True,
+        Reason.PAYG,
+        offer=offer.id,
+        sold_for=price,
+        covers_until=until,
+        lasts_until=until_taken(facts, request, until),
+    )
 
 
 def price_for(offer: Offer, facts: Facts, at: datetime) -> int:
@@ -245,3 +267,12 @@ def is_free(facts: Facts, request: Request) -> bool:
         for r in facts.taken
         if r.state is not ReservationState.CANCELLED
     )
+
+
+def until_taken(facts: Facts, request: Request, until: datetime | None) -> datetime | None:
+    """C-13: that end, or the next reservation of the door's resource less the lead, if sooner."""
+    begins = [
+        r.from_ - lead(request) for r in facts.taken if r.state is not ReservationState.CANCELLED
+    ]
+    ends = begins if until is None else [until, *begins]
+    return min(ends) if ends else None

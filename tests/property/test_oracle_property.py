@@ -16,6 +16,7 @@ from edgegate.passes.reasons import Reason
 from oracle import decision as oracle
 from oracle.comparison import difference
 from oracle.worlds import TICK, Draw, world
+from simulator.appliance import Asked, decided_elsewhere
 
 CAMPAIGN_DECISIONS = 200_000
 QUICK_DECISIONS = 2_500
@@ -33,13 +34,19 @@ def told(facts: Facts, request: Request) -> str | None:
 
 
 def compare(seed: str, decisions: int) -> Counter[Reason]:
-    """Compare so many decisions of one seed; what was decided is counted."""
+    """Compare so many decisions of one seed, also with those of a device that knows the same.
+
+    What was decided is counted.
+    """
     reasons: Counter[Reason] = Counter()
     for number in range(decisions):
         facts, request = world(Random(f"{seed}/{number}"))
         found = told(facts, request)
         assert found is None, f"seed {seed}/{number}\n{found}"
-        reasons[decide(facts, request).reason] += 1
+        decision = decide(facts, request)
+        asked = Asked(facts, request, decision)
+        assert decided_elsewhere(asked, Random(number)) == decision, f"seed {seed}/{number}"
+        reasons[decision.reason] += 1
     return reasons
 
 
