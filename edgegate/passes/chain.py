@@ -20,6 +20,7 @@ from edgegate.passes.model import (
     Terms,
     Unit,
 )
+from edgegate.passes.order import NEVER
 from edgegate.passes.prices import check_in_credits
 from edgegate.passes.reasons import Reason
 from edgegate.passes.state import Scope
@@ -61,18 +62,16 @@ def not_ended(p: Pass, request: Request, facts: Facts) -> Reason | None:
 
     A pass whose contract is not known is over: what cannot be shown gives no right.
     """
-    expired = p.expires_at is not None and p.expires_at <= request.at
+    expires_at = p.expires_at or NEVER
     if p.contract is None:
-        return Reason.EXPIRED if expired else None
+        return Reason.EXPIRED if expires_at <= request.at else None
     contract = facts.contract_of(p)
     if contract is None:
-        return Reason.EXPIRED if expired else Reason.CONTRACT_ENDED
-    over = contract.ends_at is not None and contract.ends_at <= request.at
-    if expired and over and contract.ends_at is not None and p.expires_at is not None:
-        return Reason.CONTRACT_ENDED if contract.ends_at < p.expires_at else Reason.EXPIRED
-    if expired:
-        return Reason.EXPIRED
-    return Reason.CONTRACT_ENDED if over else None
+        return Reason.EXPIRED if expires_at <= request.at else Reason.CONTRACT_ENDED
+    ends_at = contract.ends_at or NEVER
+    if request.at < min(expires_at, ends_at):
+        return None
+    return Reason.CONTRACT_ENDED if ends_at < expires_at else Reason.EXPIRED
 
 
 def date(p: Pass, request: Request, _facts: Facts) -> Reason | None:
