@@ -216,7 +216,7 @@ def spent(payment: Payment, session: Session, request: Request) -> list[Happenin
             session=session.id,
             day=day,
             from_=request.at,
-            until=spending.until if spending.covers else None,
+            until=spending.until,
         )
         happened.append(sold)
     if payment.arrives is not None:

@@ -6,12 +6,10 @@ from datetime import datetime, timedelta
 from msgspec import Struct
 
 from edgegate.passes.facts import Facts, Request
-from edgegate.passes.model import Pass, Per, Unit
+from edgegate.passes.model import Pass, Per
 from edgegate.passes.prices import credits_for
 from edgegate.passes.state import Coverage, MinuteTerms, Scope
 from edgegate.passes.windows import ALWAYS, current_window
-
-_USE = Unit.USE
 
 
 class Take(Struct, frozen=True):
@@ -30,7 +28,6 @@ class Spending(Struct, frozen=True, kw_only=True):
     """
 
     takes: tuple[Take, ...] = ()
-    covers: bool = False
     until: datetime | None = None
     scope: Scope | None = None
 
@@ -55,9 +52,7 @@ def _runs(c: Coverage, facts: Facts, at: datetime) -> bool:
 
 
 def costs_nothing(p: Pass, request: Request, facts: Facts) -> bool:
-    """Whether an entry on the pass is paid for: it covers now, or its day is recorded (C-02)."""
-    if p.unit is not _USE:
-        return False
+    """Whether an entry on a pass of uses is paid for: covered now, or its day recorded (C-02)."""
     if any(_runs(c, facts, request.at) for c in facts.coverages_on(p.id)):
         return True
     return p.per is Per.DAY and _day_recorded(p, request, facts)
@@ -88,7 +83,7 @@ def spending(p: Pass, request: Request, facts: Facts) -> Spending:
             until = request.at + timedelta(minutes=p.window_minutes or 0)
         case Per.VISIT:
             until = None
-    return Spending(takes=(Take(p.id, amount),), covers=True, until=until)
+    return Spending(takes=(Take(p.id, amount),), until=until)
 
 
 def credit_spending(lots: Sequence[Pass], price: int, request: Request, facts: Facts) -> Spending:
@@ -113,7 +108,7 @@ def credit_spending(lots: Sequence[Pass], price: int, request: Request, facts: F
         resources=first.resources,
     )
     until = request.day.ends
-    return Spending(takes=tuple(takes), covers=True, until=until, scope=scope)
+    return Spending(takes=tuple(takes), until=until, scope=scope)
 
 
 def credits_left(facts: Facts, at: datetime) -> Mapping[str, int]:

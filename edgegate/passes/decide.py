@@ -23,7 +23,6 @@ from edgegate.passes.payment import (
     admit,
     by_passes,
     by_payment,
-    by_reservation,
     furthest,
     next_booking,
     paid_already,
@@ -150,9 +149,7 @@ def _checked_in(facts: Facts, request: Request) -> Decision:
 
 def _booked(facts: Facts, request: Request) -> Decision:
     """A resource's door: for its reservation, or for a walk-up while it is free (C-13)."""
-    answer = (
-        paid_already(facts, request) or by_reservation(facts, request) or by_payment(facts, request)
-    )
+    answer = paid_already(facts, request) or by_payment(facts, request)
     return answer or refuse(Reason.NOT_BOOKED, next_booking(facts, request))
 
 

@@ -135,21 +135,17 @@ def _pass_goes_on(p: Pass, segment: Segment, facts: Facts, request: Request) -> 
         return _credits_last(
             segment.counts.credit_price_hour, (p, *_lots(segment, facts)), facts, request
         )
-    return any(_runs_on(lot, request, facts) for lot in (p, *_lots(segment, facts)))
+    return chain.balance(p, request, facts) is None
 
 
 def _credits_last(price_hour: int, lots: Sequence[Pass], facts: Facts, request: Request) -> bool:
     left = sum(facts.remaining[lot.id] for lot in lots)
     used = sum((facts.running_time(lot, request.at) for lot in lots), timedelta(0))
-    return left > 0 and used * price_hour < left * timedelta(hours=1)
+    return used * price_hour < left * timedelta(hours=1)
 
 
 def _lots(segment: Segment, facts: Facts) -> list[Pass]:
     return [p for p in facts.passes if p.id in segment.lots]
-
-
-def _runs_on(p: Pass, request: Request, facts: Facts) -> bool:
-    return chain.balance(p, request, facts) is None
 
 
 def _by_open_session(facts: Facts, request: Request) -> Decision | None:
@@ -353,8 +349,7 @@ def _sold_before(sale: Sale, request: Request, facts: Facts) -> Decision:
 
 
 def _sold(sale: Sale, request: Request, facts: Facts) -> Decision:
-    by_day = sale.amount is None
-    until = request.day.ends if by_day else None
+    until = request.day.ends if sale.amount is None else None
     segment = Segment(
         from_=request.at,
         channel=request.channel,
@@ -363,18 +358,17 @@ def _sold(sale: Sale, request: Request, facts: Facts) -> Decision:
         sale=sale,
         until=_earlier(until, free_until(facts, request)),
     )
-    spending = Spending(covers=True, until=until) if by_day else NOTHING
     return Decision(
         opens=True,
         reason=Reason.PAYG,
         offer=sale.offer,
-        payment=Payment(spending=spending, segment=segment),
+        payment=Payment(spending=Spending(until=until), segment=segment),
     )
 
 
 def furthest(facts: Facts, request: Request) -> Decision:
     """F-10: refused for the reason of the pass that got furthest along the chain."""
-    if request.door is not None and _room_taken(facts, request):
+    if _room_taken(facts, request):
         return refuse(Reason.NOT_BOOKED, next_booking(facts, request))
     by_place: dict[int, list[tuple[Pass, Reason]]] = defaultdict(list)
     for p in facts.passes:

@@ -26,7 +26,7 @@ def berlin(day: int, hour: int, minute: int = 0, month: int = 11) -> datetime:
 
 def granted(reason: Reason = Reason.PASS, amount: int = 1, **outcome: Any) -> Outcome:
     segment = Segment(from_=FRIDAY, pass_=TEN_ID)
-    spending = Spending(takes=(Take(TEN_ID, amount),), covers=True)
+    spending = Spending(takes=(Take(TEN_ID, amount),))
     payment = Payment(spending=spending, segment=segment)
     decision = Decision(opens=True, reason=reason, pass_=TEN_ID, payment=payment)
     return Outcome(**{**here(), "decision": decision, "door": "dor-1", **outcome})

@@ -80,7 +80,7 @@ def test_a_use_c02(request_: Request, channel: Channel, door: str | None) -> Non
     decision = by_passes(known(passes=(p,), remaining={P: 3}), request_)
     assert decision.pass_ == P
     assert paid(decision, Reason.PASS) == Payment(
-        spending=Spending(takes=(Take(P, 1),), covers=True, until=END),
+        spending=Spending(takes=(Take(P, 1),), until=END),
         segment=Segment(from_=AT, channel=channel, door=door, pass_=P, until=END),
     )
 
@@ -125,7 +125,6 @@ def test_credits_c07(request_: Request, channel: Channel, door: str | None) -> N
     assert paid(decision, Reason.CREDIT) == Payment(
         spending=Spending(
             takes=(Take("a", 30), Take("b", 40), Take("c", 10)),
-            covers=True,
             until=END,
             scope=scope,
         ),
@@ -297,7 +296,7 @@ def test_a_sale_by_the_day_p02(request_: Request, channel: Channel, door: str | 
     decision = by_passes(known(offers=(offer,)), request_)
     assert decision.offer == OFFER
     assert paid(decision, Reason.PAYG) == Payment(
-        spending=Spending(covers=True, until=END),
+        spending=Spending(until=END),
         segment=Segment(
             from_=AT,
             channel=channel,
