@@ -8,18 +8,10 @@ from datetime import datetime, timedelta
 
 from msgspec import Struct
 
-from edgegate.deadlines import (
-    close,
-    over_to,
-    refresh,
-    refresh_on_spent,
-    schedule,
-    segment_end,
-    settle,
-    spent,
-)
+from edgegate.deadlines import close, refresh, refresh_on_spent, schedule, settle
 from edgegate.passes import visits
 from edgegate.passes.decide import credential_fault, decide, lease_fault
+from edgegate.passes.dues import over_to, segment_end, spent
 from edgegate.passes.facts import Facts, Request, day_of
 from edgegate.passes.happenings import Denied, Granted, Happening, Left, Opened, WifiStopped
 from edgegate.passes.model import (
