@@ -1,11 +1,11 @@
 """What visits owe, as happenings: spent when they begin, debited, charged or refunded at an end."""
 
 from collections.abc import Collection
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from edgegate.passes import visits
 from edgegate.passes.coverage import minutes_due
-from edgegate.passes.facts import Facts, Request, day_of
+from edgegate.passes.facts import Facts, Request, Span, counted, day_of
 from edgegate.passes.happenings import (
     Arrived,
     Charged,
@@ -38,7 +38,7 @@ def segment_end(
         pass_=session.segment.pass_,
         at=request.at,
         reason=reason,
-        minutes=_minutes(session, debits),
+        minutes=_minutes_of(debits),
         tab=visits.tab_of(session, facts, request),
     )
     return [*debits, ended]
@@ -59,14 +59,14 @@ def visit_end(
     `late` are not charged (S-06).
     """
     debits = _debits(session, facts, request)
-    refunds = _refunds(before, session, request.at)
+    refunds = _refunds(before, session, request.at, visits.booked_by(facts, request.location))
     closed = Closed(
         session=session.id,
         customer=session.customer,
         location=session.location,
         at=request.at,
         reason=reason,
-        minutes=session.minutes + _minutes(session, debits) - sum(m for _, m in refunds),
+        minutes=session.minutes + _minutes_of(debits) - sum(m for _, m in refunds),
     )
     tabs = visits.with_tab(session.tabs, visits.tab_of(session, facts, request))
     back = [refund for refund, _ in refunds]
@@ -149,19 +149,21 @@ def _charges(session: Session, tabs: tuple[Tab, ...], late: Collection[str]) -> 
 
 
 def _refunds(
-    debits: Collection[Debited], session: Session, at: datetime
+    debits: Collection[Debited], session: Session, at: datetime, booked: tuple[Span, ...]
 ) -> list[tuple[Refunded, int]]:
     """What comes back of debits after the instant as of which a session closes (S-06).
 
-    With each the minutes in it, for those that were counted by time.
+    With each the minutes in it, for those that were counted by time. Where several lots paid for
+    one stretch they keep what it costs until that instant in their turn.
     """
     refunds = []
+    due: dict[datetime, int] = {}
     for d in debits:
-        kept = d.amount
-        if d.from_ > at:
-            kept = 0
-        elif d.counts is not None and d.until is not None and d.until > at:
-            kept = min(d.amount, minutes_due(d.counts, at - d.from_, None))
+        kept = d.amount if d.from_ <= at else 0
+        if d.counts is not None and d.until is not None and d.from_ <= at < d.until:
+            cost = due.get(d.from_, _cost(d.counts, counted(d.from_, at, booked)))
+            kept = min(d.amount, cost)
+            due[d.from_] = cost - kept
         if kept < d.amount:
             back = d.amount - kept
             refund = Refunded(
@@ -172,16 +174,24 @@ def _refunds(
                 amount=back,
                 from_=d.from_ if d.covers else None,
             )
-            refunds.append((refund, back if d.counts is not None else 0))
+            refunds.append((refund, _minutes(d.counts, back)))
     return refunds
 
 
-def _minutes(session: Session, debits: list[Debited]) -> int:
-    """The minutes among what a segment's end debits; credits by the hour are none."""
-    counts = session.segment.counts if session.segment is not None else None
-    if counts is None or counts.credit_price_hour is not None:
-        return 0
-    return sum(d.amount for d in debits)
+def _minutes_of(debits: Collection[Debited]) -> int:
+    return sum(_minutes(d.counts, d.amount) for d in debits)
+
+
+def _minutes(counts: MinuteTerms | None, amount: int) -> int:
+    """The minutes among what was debited; credits by the hour are none."""
+    return 0 if counts is None or counts.credit_price_hour is not None else amount
+
+
+def _cost(counts: MinuteTerms, used: timedelta) -> int:
+    """What so much time costs: minutes, or credits by the hour (C-06, C-07)."""
+    minutes = minutes_due(counts, used, None)
+    hourly = counts.credit_price_hour
+    return minutes if hourly is None else credits_for(minutes, hourly)
 
 
 def _debits(session: Session, facts: Facts, request: Request) -> list[Debited]:
@@ -189,37 +199,24 @@ def _debits(session: Session, facts: Facts, request: Request) -> list[Debited]:
     segment = session.segment
     if segment is None or segment.counts is None or segment.pass_ is None:
         return []
-    used = visits.time_on(session, facts, request.at)
-    hourly = segment.counts.credit_price_hour
-    if hourly is None:
-        due = minutes_due(segment.counts, used, facts.remaining.get(segment.pass_))
-    else:
-        due = credits_for(minutes_due(segment.counts, used, None), hourly)
+    due = _cost(segment.counts, visits.time_on(session, facts, request.at))
     debits = []
-    lots = (segment.pass_, *segment.lots)
-    for place, lot in enumerate(lots):
+    for lot in segment.passes:
         left = facts.remaining.get(lot)
         part = due if left is None else max(0, min(due, left))
         due -= part
         if part:
-            debits.append(_debit(lot, part, segment.counts, session, request))
-        if place == len(lots) - 1 or not due:
-            break
+            debited = Debited(
+                pass_=lot,
+                customer=session.customer,
+                location=session.location,
+                session=session.id,
+                amount=part,
+                day=day_of(request.location, session.opened_at).name,
+                # What another of the customer's visits has debited is not in it.
+                from_=segment.counted_from or segment.from_,
+                until=request.at,
+                counts=segment.counts,
+            )
+            debits.append(debited)
     return debits
-
-
-def _debit(
-    lot: str, amount: int, counts: MinuteTerms, session: Session, request: Request
-) -> Debited:
-    segment = session.segment
-    return Debited(
-        pass_=lot,
-        customer=session.customer,
-        location=session.location,
-        session=session.id,
-        amount=amount,
-        day=day_of(request.location, session.opened_at).name,
-        from_=segment.from_ if segment is not None else session.opened_at,
-        until=request.at,
-        counts=counts,
-    )

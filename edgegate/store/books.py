@@ -370,10 +370,11 @@ class Books(Records):
         return frozenset(row[0] for row in rows)
 
     def debits_of(self, session_id: str) -> list[Debited]:
-        """What was debited in a visit, refunds left out."""
+        """What was debited in a visit, refunds left out, as it came."""
         rows = self._store.ledger.execute(
             "SELECT data FROM entry WHERE data IS NOT NULL AND key IN"
-            " (SELECT epoch << 32 | sequence FROM debit WHERE session = ? AND amount > 0)",
+            " (SELECT epoch << 32 | sequence FROM debit WHERE session = ? AND amount > 0)"
+            " ORDER BY key",
             (session_id,),
         )
         return [_debited(row[0]) for row in rows]

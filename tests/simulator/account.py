@@ -77,6 +77,9 @@ class Account:
     """By visit, as some are sold before it is opened."""
     spans: dict[tuple[str, str], list[Debited]] = field(default_factory=dict)
     """What was debited by time, by customer and pass."""
+    paid: dict[str, list[Debited]] = field(default_factory=dict)
+    back: Counter[str] = field(default_factory=Counter)
+    """What was debited, and how much of it came back, by visit."""
 
     def told(self, step: Step) -> None:
         """A change from the cloud, before it is acted on."""
@@ -139,6 +142,7 @@ class Account:
             if h.amount and self.left[h.pass_] < 0:
                 yield f"overdrawn: {h.pass_} has {self.left[h.pass_]} after {h}"
         visit = self.visits.get(h.session)
+        self.paid.setdefault(h.session, []).append(h)
         if h.counts is not None and visit is not None:
             visit.counted += h.amount
             if h.counts.credit_price_hour is None:
@@ -177,6 +181,7 @@ class Account:
         spent = self.days_of.get((h.session, h.pass_))
         if spent:
             self.days[spent.pop()] -= h.amount
+        self.back[h.session] += h.amount
         timed = [s for s in self.spans.get((h.customer, h.pass_), ()) if s.session == h.session]
         if timed:
             self.visits[h.session].minutes -= h.amount
@@ -204,6 +209,9 @@ class Account:
         visit = self.visits.pop(h.session)
         if visit.segment is not None:
             yield from self._settled(visit, h.at, books)
+        back, wanted = self.back.pop(h.session, 0), self._late(visit, h, books)
+        if back != wanted:
+            yield f"given back wrong: {back}, not {wanted}, of a visit that ends with {h}"
         if h.minutes != visit.minutes:
             yield f"minutes told wrong: {visit.minutes} were debited, {h}"
         if sorted(c.offer for c in visit.charges) != sorted(visit.sold):
@@ -211,6 +219,22 @@ class Account:
             return
         for charged in visit.charges:
             yield from self._charged(visit, charged, h)
+
+    def _late(self, visit: Visit, h: Closed, books: Books) -> int:
+        """S-06: what a visit was debited for the time after the instant as of which it closes."""
+        stretches: dict[datetime, list[Debited]] = {}
+        for debited in self.paid.pop(h.session, ()):
+            stretches.setdefault(debited.from_, []).append(debited)
+        late = 0
+        for from_, debits in stretches.items():
+            timed = [d for d in debits if d.counts is not None and until_of(d) > h.at]
+            total = sum(d.amount for d in timed)
+            if from_ > h.at:
+                late += sum(d.amount for d in debits)
+            elif timed and timed[0].counts is not None:
+                due = cost_of(timed[0].counts, time_between(visit, from_, h.at, books))
+                late += total - min(total, due)
+        return late
 
     def _charged(self, visit: Visit, h: Charged, closed: Closed) -> Iterator[str]:
         """P-01, P-02, P-04, and nothing for what came after the end (S-06)."""
@@ -249,15 +273,19 @@ class Account:
 
 
 def time_of(visit: Visit, segment: Segment, at: datetime, books: Books) -> timedelta:
+    return time_between(visit, segment.from_, at, books)
+
+
+def time_between(visit: Visit, since: datetime, at: datetime, books: Books) -> timedelta:
     """T-06, S-07: real time, less the customer's own reservations where these do not count."""
     place = books.location(visit.location)
     spans = []
     if place is not None and place.exclude_booked_minutes:
         spans = [(r.from_, r.until) for r in own_reservations(visit.customer, books)]
-    edges = sorted({segment.from_, at, *(e for span in spans for e in span)})
+    edges = sorted({since, at, *(e for span in spans for e in span)})
     total = timedelta(0)
     for begins, ends in pairwise(edges):
-        inside = segment.from_ <= begins and ends <= at
+        inside = since <= begins and ends <= at
         booked = any(from_ <= begins < until for from_, until in spans)
         total += ends - begins if inside and not booked else timedelta(0)
     return total
@@ -277,6 +305,12 @@ def minutes_of(counts: MinuteTerms, used: timedelta) -> int:
     while minutes * 60 < seconds or minutes % counts.increment_minutes:
         minutes += 1
     return max(minutes, counts.minimum_minutes)
+
+
+def cost_of(counts: MinuteTerms, used: timedelta) -> int:
+    """C-06, C-07: minutes, or what a resource's hours cost in credits, rounded once and half-up."""
+    minutes, hourly = minutes_of(counts, used), counts.credit_price_hour
+    return minutes if hourly is None else int(Fraction(minutes * hourly, 60) + Fraction(1, 2))
 
 
 def until_of(h: Debited) -> datetime:
