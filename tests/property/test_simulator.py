@@ -12,10 +12,6 @@ from edgegate.passes.facts import Facts, Request
 from edgegate.passes.model import Pass
 from simulator.run import STEPS_A_SPACE, simulate
 
-SEED = "house"
-"""The same spaces in every build, so that a failure is of the change that brought it; `make soak`
-draws new ones."""
-
 STEADY_S = 45.0
 CLOCK_SET_BACK_S = 15.0
 """How long spaces live in `make test`, in seconds; `make soak` counts their steps."""
@@ -31,7 +27,10 @@ def quiet_log() -> Iterator[None]:
     logging.disable(logging.NOTSET)
 
 
-def live(seed: str, for_s: float, *, steady: bool) -> None:
+def live(for_s: float, *, steady: bool) -> None:
+    """Let one new space live after another; a failure says by which seed it comes again."""
+    seed = str(time.time_ns())
+    print(f"seed {seed}")
     ends_s = time.monotonic() + for_s
     for number in itertools.count():
         failure = simulate(f"{seed}/{number}", steady=steady)
@@ -42,13 +41,11 @@ def live(seed: str, for_s: float, *, steady: bool) -> None:
 
 
 def test_nothing_that_must_not_be_happens() -> None:
-    print(f"seed {SEED}")
-    live(SEED, STEADY_S, steady=True)
+    live(STEADY_S, steady=True)
 
 
 def test_nothing_breaks_under_a_clock_that_is_set_back() -> None:
-    print(f"seed {SEED}")
-    live(SEED, CLOCK_SET_BACK_S, steady=False)
+    live(CLOCK_SET_BACK_S, steady=False)
 
 
 def test_a_rule_that_is_broken_is_found_and_told_in_a_few_steps(
