@@ -363,8 +363,7 @@ async def scans_of(reader: Reader) -> AsyncIterator[Scan]:
             return
         except OperatingError:
             raise
-        except Exception as error:
-            # The boundary of one driver: a code that breaks it must not restart every door.
+        except Exception as error:  # the boundary of one driver: its faults restart no other door
             log.exception("a reader's driver failed")
             raise DeviceFaultError(f"its driver failed: {error!r}") from error
         yield scan
@@ -374,8 +373,7 @@ def show_at(reader: Reader, signal_: Signal) -> None:
     """Light or sound an answer; a reader that cannot is no reason to keep the door shut."""
     try:
         reader.show(signal_)
-    except Exception:
-        # The same boundary: what it should have shown has happened already.
+    except Exception:  # the same boundary: what it should have shown has happened already
         log.exception("a reader could not show its answer")
 
 

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import AsyncExitStack
 from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
@@ -50,11 +51,10 @@ class Bookkeeper:
         """
         store = await self._thread.start(open_store)
         books = Books(store, self._stamp)
-        try:
+        async with AsyncExitStack() as undone:
+            undone.push_async_callback(self._thread.close)
             await self._thread.run(lambda _: _take_up(books))
-        except BaseException:
-            await self._thread.close()
-            raise
+            undone.pop_all()
         self._store, self._books = store, books
 
     async def check_cache(self) -> None:
@@ -157,8 +157,7 @@ class Afterwards:
         except OperatingError:
             self._put_back(jobs)
             await asyncio.sleep(RETRY_S)
-        except Exception:
-            # The boundary of one record: it must not hold up the next, nor those beside it.
+        except Exception:  # the boundary of one record: it must not hold up those beside it
             if len(jobs) > 1:
                 self._put_back(jobs)
                 self._suspects = len(jobs)
@@ -206,8 +205,7 @@ async def keep_time(
             due = await keeper.do(lambda books: _tend(books, now()), Urgency.WIFI)
         except OperatingError:
             due = None
-        except Exception:
-            # The boundary of one round: the doors must not go down with it, and it comes again.
+        except Exception:  # the boundary of one round: doors stay up, and the round comes again
             log.exception("time could not be kept for the visits")
             due = None
         on_progress()

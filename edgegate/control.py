@@ -10,7 +10,7 @@ import os
 import socket
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -106,8 +106,7 @@ class Control:
         except (OSError, TimeoutError):
             # Whoever asked has gone.
             pass
-        except Exception:
-            # The boundary of one caller: a question must not end the daemon.
+        except Exception:  # the boundary of one caller: a question must not end the daemon
             log.exception("a question could not be answered")
         finally:
             self._callers -= 1
@@ -164,17 +163,15 @@ def _listen(state_dir: Path) -> socket.socket:
     with suppress(NotRunningError):
         _connect(state_dir).close()
         raise OSError("another process answers there")
-    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
+    with ExitStack() as undone:
+        listening = undone.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
         # Linux gives the file this mode from the start (unix_bind in net/unix/af_unix.c).
         os.fchmod(listening.fileno(), 0o600)
         (state_dir / NAME).unlink(missing_ok=True)
         with _short(state_dir) as path:
             listening.bind(path)
         listening.listen(CALLERS_MAX)
-    except BaseException:
-        listening.close()
-        raise
+        undone.pop_all()
     return listening
 
 

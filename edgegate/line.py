@@ -109,8 +109,7 @@ class Line:
         except OperatingError as error:
             log.error("refused at %s: %s", place.door, error)  # noqa: TRY400 - no trace needed
             return Outcome(at=at, decision=refuse(Reason.STORAGE_FAILED), door=place.door)
-        except Exception as error:
-            # One poisonous member must not restart every door: this is the one boundary of a scan.
+        except Exception as error:  # the boundary of one scan: a poisonous one restarts no door
             log.exception("refused at %s after a fault in the rules", place.door)
             trace = "".join(traceback.format_exception(error))[-FAULT_CHARACTERS_MAX:]
             self._afterwards.note(partial(_failed, place.door, number, at, trace))

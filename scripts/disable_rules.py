@@ -35,7 +35,7 @@ assert Path(edgegate.replay.__file__).is_relative_to(Path.cwd()), edgegate.repla
 for name in sys.argv[1:]:
     try:
         print(name, "holds" if replay(read(Path(name))).passed else "differs", flush=True)
-    except Exception as error:
+    except Exception as error:  # a rule without its guard may raise anything; it is told
         print(name, "fault", repr(error), flush=True)
 """
 

@@ -7,7 +7,7 @@ for good (nfcpy issues 45, 68, 115, 203). The parts below it are used here witho
 import logging
 import termios
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import nfc.clf
@@ -65,14 +65,13 @@ class Pn532:
             )
         except (OSError, termios.error) as error:
             raise device_error(error, path) from error
-        try:
-            self._frontend = self._set_up()
-        except _FAULTS as error:
-            self._serial.close()
-            raise DeviceFaultError(f"no PN532 can be set up on {path} ({error})") from error
-        except BaseException:
-            self._serial.close()
-            raise
+        with ExitStack() as undone:
+            undone.callback(self._serial.close)
+            try:
+                self._frontend = self._set_up()
+            except _FAULTS as error:
+                raise DeviceFaultError(f"no PN532 can be set up on {path} ({error})") from error
+            undone.pop_all()
 
     def sense(self) -> bytes | None:
         """Look for a card of type A once, which takes 6 to 22 ms.

@@ -79,15 +79,12 @@ class Relock:
         with self._changed:
             if self._closed:
                 raise DeviceAbsentError(f"strike {self._name} is closed")
-            # The instant stands before the line is driven, and the thread cannot look before this
-            # lock is given back: no failure in between leaves a released line without one.
-            self._lock_at_s = time.monotonic() + min(for_s, self._release_s_max)
+            # Before the line is driven it is due to lock at once, and the thread cannot look before
+            # this lock is given back: after a failure nobody knows how far the write came.
+            self._lock_at_s = now_s = time.monotonic()
             try:
                 self._line.release_line()
-            except BaseException:
-                # Nobody knows how far the write came.
-                self._lock_at_s = time.monotonic()
-                raise
+                self._lock_at_s = now_s + min(for_s, self._release_s_max)
             finally:
                 self._changed.notify()
 

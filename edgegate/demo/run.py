@@ -25,13 +25,13 @@ def run(*, tour: bool) -> int:
         KeyboardInterrupt: if Ctrl-C came before or after the appliance ran.
     """
     directory = _new_directory()
-    keep = False
+    keep = True
     try:
         with _interrupted_by(signal.SIGTERM, signal.SIGHUP):
             code = _run_in(directory, tour=tour)
         keep = code == FAILED
-    except Exception as error:
-        keep = not isinstance(error, BrokenPipeError)
+    except (BrokenPipeError, KeyboardInterrupt):
+        keep = False
         raise
     finally:
         if keep:

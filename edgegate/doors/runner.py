@@ -267,8 +267,7 @@ class DoorRunner:
                     self._emit(self._with_answer(action.event))
                 else:
                     self._drive(action)
-        except Exception as error:
-            # Whoever called may contain it, but a door that broke must end the process: `run` does.
+        except Exception as error:  # raised on, and again by `run`: a broken door ends the process
             self._broken = error
             raise
         finally:

@@ -3,7 +3,7 @@
 import logging
 import os
 import sqlite3
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from edgegate.store import cache, directory
@@ -149,14 +149,13 @@ def _open_usable(path: Path) -> sqlite3.Connection | str:
 
 def _connect(path: Path | None) -> sqlite3.Connection:
     connection = connect(path, "NORMAL", PAGE_CACHE_KIB)
-    try:
+    with ExitStack() as undone:
+        undone.callback(connection.close)
         migrate(connection, "cache")
         cache.head(connection)
         for kind in cache.KINDS.values():
             connection.execute(f"SELECT id, body FROM {kind.name} LIMIT 1").fetchone()  # noqa: S608 - a kind's name
         # Only a job that says so may write it (see worker.py).
         connection.execute("PRAGMA query_only = ON")
-    except BaseException:
-        connection.close()
-        raise
+        undone.pop_all()
     return connection

@@ -1,6 +1,7 @@
 """Opens the database files in the one way that is safe, and says what is wrong with them."""
 
 import sqlite3
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal
 
@@ -31,13 +32,12 @@ def connect(path: Path | None, synchronous: Synchronous, page_cache_kib: int) ->
         isolation_level=None,
         cached_statements=_STATEMENTS_CACHED,
     )
-    try:
+    with ExitStack() as undone:
+        undone.callback(connection.close)
         _configure(connection, synchronous, page_cache_kib)
         if path is not None:
             _demand_durability(connection, path, synchronous)
-    except BaseException:
-        connection.close()
-        raise
+        undone.pop_all()
     return connection
 
 

@@ -2,7 +2,7 @@
 
 import fcntl
 import os
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,15 +23,14 @@ class DirectoryLock:
             OSError: if the file cannot be made.
         """
         self._file = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(self._file, 32, 0).decode("ascii", "replace").strip()
-            os.close(self._file)
-            raise StoreInUseError(f"{directory} is in use by process {holder}") from None
-        except BaseException:
-            os.close(self._file)
-            raise
+        with ExitStack() as undone:
+            undone.callback(os.close, self._file)
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                holder = os.pread(self._file, 32, 0).decode("ascii", "replace").strip()
+                raise StoreInUseError(f"{directory} is in use by process {holder}") from None
+            undone.pop_all()
         # Only the message of another process misses the number where the disk is full.
         with suppress(OSError):
             os.ftruncate(self._file, 0)

@@ -10,7 +10,7 @@ import sqlite3
 import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Self
 
@@ -71,14 +71,14 @@ class Store:
             StoreUnavailableError: the disk is full, read-only or failing.
         """
         store = cls(None if state == MEMORY else Path(state), rebuild, now)
-        try:
-            store._open_directory()
-            store._open_files()
-        except BaseException as error:
-            store.close()
-            if isinstance(error, OSError | sqlite3.Error):
+        with ExitStack() as undone:
+            undone.callback(store.close)
+            try:
+                store._open_directory()
+                store._open_files()
+            except (OSError, sqlite3.Error) as error:
                 raise StoreUnavailableError(f"the store cannot be opened: {error}") from error
-            raise
+            undone.pop_all()
         return store
 
     def close(self) -> None:

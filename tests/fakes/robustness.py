@@ -37,7 +37,7 @@ INJECTOR = """
 import os, traceback
 try:
     import injected
-except BaseException:
+except BaseException:  # whatever it is, SystemExit too, the test must not go on without it
     traceback.print_exc()
     os._exit(70)
 """

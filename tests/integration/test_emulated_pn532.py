@@ -7,7 +7,7 @@ import termios
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +45,10 @@ class Host:
     def __init__(self, path: Path) -> None:
         self.transport = nfc.clf.transport.TTY(str(path))
         self.clf = nfc.ContactlessFrontend()
-        try:
+        with ExitStack() as undone:
+            undone.callback(self.drop)
             self.clf.device = nfc.clf.pn532.init(self.transport)
-        except BaseException:
-            self.drop()
-            raise
+            undone.pop_all()
 
     def sense(self) -> Any:
         return self.clf.sense(nfc.clf.RemoteTarget("106A"))

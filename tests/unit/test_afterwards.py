@@ -33,7 +33,7 @@ class Keeper:
         before = list(self.written)
         try:
             job(cast("Books", self))
-        except Exception:
+        except ValueError:
             self.written = before
             raise
         self.transactions += 1

@@ -19,6 +19,7 @@ from edgegate.store.errors import SchemaTooNewError, StoreInUseError, StoreUnava
 from edgegate.store.files import MEMORY, Store
 from edgegate.store.ledger import Draft, EntryType, Stamp
 from edgegate.store.reports import ReportKind
+from fakes.held_resources import held_resources
 
 AT = datetime(2026, 1, 30, 8, tzinfo=UTC)
 STAMP = Stamp(source="edgegate/s/g", clock=ClockTrust.TRUSTED, boot_id="b", monotonic_s=1.0)
@@ -108,16 +109,19 @@ def test_files_are_for_their_owner_only(state: Path) -> None:
 def test_a_second_daemon_is_kept_out_and_told_by_whom(state: Path) -> None:
     program = (
         "import sys; from edgegate.store.files import Store\n"
+        "from edgegate.store.errors import StoreInUseError\n"
         "try: Store.open(sys.argv[1])\n"
-        "except Exception as error: print(type(error).__name__, error)"
+        "except StoreInUseError as error: print(type(error).__name__, error)"
     )
     command = [sys.executable, "-c", program, str(state)]
     with closing(Store.open(state)):
         told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         assert told.split()[0] == "StoreInUseError"
         assert told.split()[-1] == str(os.getpid())
+        before = held_resources()
         with pytest.raises(StoreInUseError):
             Store.open(state)
+        assert held_resources() == before
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == ""
 
 

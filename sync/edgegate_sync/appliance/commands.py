@@ -252,8 +252,7 @@ class Commands:
             return await self._failed(command, f"not done within {ACT_S_MAX:g} s")
         except OperatingError as error:
             return await self._failed(command, str(error))
-        except Exception as error:
-            # The boundary of one act: whoever gave the command is told, and the next one is taken.
+        except Exception as error:  # the boundary of one act: who asked is told, the next is taken
             log.exception("the command %s failed", command.name)
             return await self._failed(command, f"internal error: {error!r}")
         log.info("the command %s was obeyed: %s", command.name, detail)

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Awaitable, Callable, Iterable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import Any, Literal, NamedTuple, Self
 
@@ -302,8 +302,7 @@ class Link:
                 await desk.subscription.handle(message)
             except OperatingError as error:
                 log.warning("a message on %s could not be handled: %s", message.topic, error)
-            except Exception as error:
-                # The boundary of one message: it must not end the connection or the process.
+            except Exception as error:  # the boundary of one message: the connection stays up
                 self.faults += 1
                 log.exception("a message on %s broke its handler", message.topic)
                 self._on_fault(message.topic, error)
@@ -390,16 +389,15 @@ def _heed_cancelling() -> None:
 async def _enter(client: _Client) -> None:
     """Connect; paho does so on a thread that cannot be cancelled, and so is waited for shortly."""
     entering = asyncio.ensure_future(client.__aenter__())
-    try:
-        await asyncio.shield(entering)
-    except asyncio.CancelledError:
-        await asyncio.wait({entering}, timeout=CONNECT_END_S)
-        entering.cancel()
-        client.cut()
-        raise
-    except BaseException:
-        client.cut()
-        raise
+    with ExitStack() as undone:
+        undone.callback(client.cut)
+        try:
+            await asyncio.shield(entering)
+        except asyncio.CancelledError:
+            await asyncio.wait({entering}, timeout=CONNECT_END_S)
+            entering.cancel()
+            raise
+        undone.pop_all()
 
 
 async def _leave(client: _Client) -> None:

@@ -5,6 +5,7 @@ import io
 import os
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import IO, Self, TypeVar
 
@@ -67,11 +68,10 @@ class Spool:
         """
         spool = cls(state, limits)
         spool.is_gzip = answer.is_gzip
-        try:
+        async with AsyncExitStack() as undone:
+            undone.push_async_callback(in_thread, spool.remove)
             await spool._fill(answer.chunks())
-        except BaseException:
-            await in_thread(spool.remove)
-            raise
+            undone.pop_all()
         return spool
 
     async def _fill(self, chunks: AsyncIterator[bytes]) -> None:

@@ -294,8 +294,7 @@ class Uplink:
                 raise
             except OperatingError as error:
                 log.warning("%s: %s", name, error)
-            except Exception as error:
-                # The boundary of one part of the exchange: the doors must not go down with it.
+            except Exception as error:  # the boundary of one part of the exchange: doors stay up
                 self.faults += 1
                 log.exception("%s failed unexpectedly and begins again", name)
                 self._note(name, DriverStatus.SELF_CHECK_FAILED, repr(error))

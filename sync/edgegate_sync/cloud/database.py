@@ -8,7 +8,7 @@ its task is cancelled. A reading one sees one state of the database from beginni
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from sqlalchemy import Connection, CursorResult, Executable, Result, event
@@ -139,11 +139,10 @@ async def _begun(engine: AsyncEngine) -> AsyncConnection:
 
 async def _begin(connection: AsyncConnection) -> AsyncConnection:
     await connection.start()
-    try:
+    async with AsyncExitStack() as undone:
+        undone.push_async_callback(connection.close)
         await connection.begin()
-    except BaseException:
-        await connection.close()
-        raise
+        undone.pop_all()
     return connection
 
 
