@@ -92,7 +92,7 @@ class Device:
     async def listen(self, broker: tuple[str, int], listening: asyncio.Event) -> None:
         """Stay connected, apply what is pushed, and pull what was missed."""
         topics = Topics(self.site)
-        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho's is untyped
         properties.SessionExpiryInterval = SESSION_S
         async with aiomqtt.Client(
             *broker,

@@ -142,7 +142,7 @@ class Afterwards:
             async with asyncio.timeout(wait_s):
                 await self._record_all()
         except TimeoutError:
-            log.error("%d records of exits and doors were lost", len(self._waiting))  # noqa: TRY400
+            log.error("%d records of exits and doors were lost", len(self._waiting))  # noqa: TRY400 - a time-out's trace is of no use
 
     async def _record_all(self) -> None:
         while self._waiting:

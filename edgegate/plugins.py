@@ -69,7 +69,7 @@ def find(name: str) -> Driver:
 
 def _entry_points() -> "EntryPoints":
     # A third of the start of the command line, and needed only for drivers that are not ours.
-    from importlib.metadata import entry_points  # noqa: PLC0415
+    from importlib.metadata import entry_points  # noqa: PLC0415 - see above
 
     return entry_points(group=ENTRY_POINT_GROUP)
 

@@ -36,8 +36,8 @@ from mutation.campaign import (  # noqa: E402 - found by the paths above
     read_baseline,
     warm,
 )
-from mutation.changes import Mutant, members_of, mutants_of  # noqa: E402
-from mutation.report import read_explained, score, survivor, table  # noqa: E402
+from mutation.changes import Mutant, members_of, mutants_of  # noqa: E402 - the same
+from mutation.report import read_explained, score, survivor, table  # noqa: E402 - the same
 
 RULES = TOP / "edgegate" / "passes"
 STATE = TOP / "build" / "mutants"

@@ -96,7 +96,7 @@ class _Poller:
         """Open the chip, look for cards until `stopping`, and close it whatever happens."""
         with library("nfc", "nfc", "serial", "usb1", "ndef", "pyDes"):
             # Imported here because only sites that have such a reader need the library.
-            from edgegate_drivers._pn532 import Pn532  # noqa: PLC0415
+            from edgegate_drivers._pn532 import Pn532  # noqa: PLC0415 - see above
         with closing(Pn532(self._settings.port)) as chip:
             self._loop.call_soon_threadsafe(self.opened.set_result, None)
             while not self.stopping.is_set():

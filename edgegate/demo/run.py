@@ -44,7 +44,7 @@ def run(*, tour: bool) -> int:
 def _new_directory() -> Path:
     usual = tempfile.gettempdir()
     # For everybody to write to, and mkdtemp makes one in it that is for its owner only.
-    where = usual if len(usual) <= DIRECTORY_CHARACTERS_MAX else "/tmp"  # noqa: S108
+    where = usual if len(usual) <= DIRECTORY_CHARACTERS_MAX else "/tmp"  # noqa: S108 - mkdtemp's is private
     return Path(tempfile.mkdtemp(prefix="edgegate-", dir=where))
 
 

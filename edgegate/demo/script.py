@@ -81,7 +81,7 @@ class Script:
         try:
             async with asyncio.timeout(WAIT_S):
                 # Sockets, threads and files change what is waited for: no event tells of them all.
-                while not condition():  # noqa: ASYNC110
+                while not condition():  # noqa: ASYNC110 - see above
                     await asyncio.sleep(POLL_S)
         except TimeoutError:
             raise UnexpectedError(what, f"within {WAIT_S:g} s", came()) from None

@@ -97,7 +97,7 @@ class KeepOpen(Event, frozen=True):
 class LockNow(Event, frozen=True):
     """Lock: ends grants and keeping open, but neither fire nor somebody's way out."""
 
-    def apply(self, state: DoorState, settings: DoorSettings) -> Outcome:  # noqa: ARG002
+    def apply(self, state: DoorState, settings: DoorSettings) -> Outcome:  # noqa: ARG002 - each event is applied alike
         """End what let people in."""
         return replace(state, granted_until_s=None, kept_open_until_s=None), ()
 
@@ -128,7 +128,7 @@ class ExitRequested(Event, frozen=True):
 class ExitEnded(Event, frozen=True):
     """The exit button was let go, or is gone; the release runs out by itself."""
 
-    def apply(self, state: DoorState, settings: DoorSettings) -> Outcome:  # noqa: ARG002
+    def apply(self, state: DoorState, settings: DoorSettings) -> Outcome:  # noqa: ARG002 - each event is applied alike
         """Nobody presses any more."""
         return replace(state, exit_pressed=False), ()
 
@@ -174,7 +174,7 @@ class ContactClosed(Event, frozen=True):
 class ContactLost(Event, frozen=True):
     """The contact no longer answers; an alarm stays until the leaf is known to be closed."""
 
-    def apply(self, state: DoorState, settings: DoorSettings) -> Outcome:  # noqa: ARG002
+    def apply(self, state: DoorState, settings: DoorSettings) -> Outcome:  # noqa: ARG002 - each event is applied alike
         """Nothing is known of the leaf."""
         return replace(state, contact=Contact.UNKNOWN), ()
 
@@ -182,7 +182,7 @@ class ContactLost(Event, frozen=True):
 class FireRaised(Event, frozen=True):
     """The fire input is active: release, whatever else is so (PASSES D-07)."""
 
-    def apply(self, state: DoorState, settings: DoorSettings) -> Outcome:  # noqa: ARG002
+    def apply(self, state: DoorState, settings: DoorSettings) -> Outcome:  # noqa: ARG002 - each event is applied alike
         """Once an episode."""
         if state.fire:
             return state, ()
@@ -192,7 +192,7 @@ class FireRaised(Event, frozen=True):
 class FireCleared(Event, frozen=True):
     """The fire input is quiet again."""
 
-    def apply(self, state: DoorState, settings: DoorSettings) -> Outcome:  # noqa: ARG002
+    def apply(self, state: DoorState, settings: DoorSettings) -> Outcome:  # noqa: ARG002 - each event is applied alike
         """Once an episode."""
         if not state.fire:
             return state, ()
@@ -202,7 +202,7 @@ class FireCleared(Event, frozen=True):
 class LockdownOn(Event, frozen=True):
     """Nobody but staff comes in: ends grants and keeping open; leaving stays possible."""
 
-    def apply(self, state: DoorState, settings: DoorSettings) -> Outcome:  # noqa: ARG002
+    def apply(self, state: DoorState, settings: DoorSettings) -> Outcome:  # noqa: ARG002 - each event is applied alike
         """Once an episode; what was kept open before does not come back by itself."""
         if state.lockdown:
             return state, ()
@@ -213,7 +213,7 @@ class LockdownOn(Event, frozen=True):
 class LockdownOff(Event, frozen=True):
     """The lockdown is over."""
 
-    def apply(self, state: DoorState, settings: DoorSettings) -> Outcome:  # noqa: ARG002
+    def apply(self, state: DoorState, settings: DoorSettings) -> Outcome:  # noqa: ARG002 - each event is applied alike
         """Once an episode."""
         if not state.lockdown:
             return state, ()

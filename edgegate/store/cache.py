@@ -42,7 +42,7 @@ class Kind(Generic[R]):
         # the row in its place.
         changes = ", ".join(f"{name} = excluded.{name}" for name in names[1:])
         put = (
-            f"INSERT INTO {self.name} ({', '.join(names)}) VALUES ({marks}) "  # noqa: S608
+            f"INSERT INTO {self.name} ({', '.join(names)}) VALUES ({marks}) "  # noqa: S608 - see above
             f"ON CONFLICT (id) DO UPDATE SET {changes}"
         )
         object.__setattr__(self, "put", put)

@@ -33,9 +33,9 @@ _EPOCH_START = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _COLUMNS = "source, type, at, subject, clock, monotonic, salt, data, data_hash, prevhash, hash"
 # S608: only constants of this module are put into these.
-INSERT_ENTRY = f"INSERT INTO entry (key, {_COLUMNS}) VALUES (?{', ?' * 11})"  # noqa: S608
-_SELECT_SINCE = f"SELECT key, {_COLUMNS} FROM entry WHERE key > ? ORDER BY key LIMIT ?"  # noqa: S608
-_SELECT_TAIL = f"SELECT key, {_COLUMNS} FROM entry ORDER BY key DESC LIMIT ?"  # noqa: S608
+INSERT_ENTRY = f"INSERT INTO entry (key, {_COLUMNS}) VALUES (?{', ?' * 11})"  # noqa: S608 - see above
+_SELECT_SINCE = f"SELECT key, {_COLUMNS} FROM entry WHERE key > ? ORDER BY key LIMIT ?"  # noqa: S608 - see above
+_SELECT_TAIL = f"SELECT key, {_COLUMNS} FROM entry ORDER BY key DESC LIMIT ?"  # noqa: S608 - see above
 _SELECT_HEAD = """
     SELECT (SELECT value FROM meta WHERE name = 'epoch'), key, hash
     FROM entry ORDER BY key DESC LIMIT 1

@@ -52,7 +52,7 @@ class FakeLgpio:
     def gpiochip_close(self, handle: int) -> int:
         return handle * 0
 
-    def gpio_claim_input(self, handle: int, gpio: int, lFlags: int = 0) -> int:  # noqa: N803
+    def gpio_claim_input(self, handle: int, gpio: int, lFlags: int = 0) -> int:  # noqa: N803 - lgpio's own name
         assert lFlags >= 0
         return self._set(handle, gpio, None)
 
@@ -61,7 +61,7 @@ class FakeLgpio:
         handle: int,
         gpio: int,
         level: int = 0,
-        lFlags: int = 0,  # noqa: N803
+        lFlags: int = 0,  # noqa: N803 - lgpio's own name
     ) -> int:
         assert lFlags == 0
         return self._set(handle, gpio, bool(level))

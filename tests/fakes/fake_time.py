@@ -45,7 +45,7 @@ def wall_of(computer: Computer) -> type[datetime]:
 
     class Wall(datetime):
         @classmethod
-        def now(cls, tz: object = None) -> datetime:  # type: ignore[override]
+        def now(cls, tz: object = None) -> datetime:  # type: ignore[override]  # only ever asked for UTC
             assert tz is UTC
             return computer.wall
 

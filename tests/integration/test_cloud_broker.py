@@ -192,14 +192,14 @@ async def test_a_command_is_signed_and_its_reply_comes_back(
         assert not message.retain
         properties = message.properties
         assert properties is not None
-        assert properties.MessageExpiryInterval <= 10  # type: ignore[attr-defined]
+        assert properties.MessageExpiryInterval <= 10  # type: ignore[attr-defined]  # paho sets them by name
         checked = verify(
             payload(message), public, device="door", boot="boot-1", now=datetime.now(UTC)
         )
         assert checked.refusal is None
         assert checked.command is not None
         reply = Reply(id=checked.command.id, outcome=CommandOutcome.DONE, detail="open")
-        await client.publish(properties.ResponseTopic, encode(reply), qos=1)  # type: ignore[attr-defined]
+        await client.publish(properties.ResponseTopic, encode(reply), qos=1)  # type: ignore[attr-defined]  # paho sets them by name
 
     path = "/admin/v1/sites/north/devices/door/commands"
     async with joined(mosquitto, device, "edgegate/1/north/devices/door/command") as client:

@@ -125,7 +125,7 @@ async def test_an_answer_that_is_cut_has_no_trailer(
     files = await cloud.enrol()
 
     async def breaking(*arguments: object, **options: object) -> object:
-        async for rows in changes(*arguments, **options):  # type: ignore[arg-type]
+        async for rows in changes(*arguments, **options):  # type: ignore[arg-type]  # passed on as they came
             yield rows
             raise ConnectionResetError("the database is gone")
 

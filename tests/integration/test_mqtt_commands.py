@@ -109,7 +109,7 @@ class Wired:
         self.cloud = cloud
 
     async def give(self, payload: bytes, *, retain: bool = False) -> Reply:
-        properties: Any = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+        properties: Any = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho's is untyped
         properties.ResponseTopic = TOPICS.reply("front")
         properties.CorrelationData = b"17"
         await self.cloud.publish(TOPIC, payload, qos=1, retain=retain, properties=properties)
@@ -147,7 +147,7 @@ async def test_a_fresh_command_opens_and_its_id_was_on_disk_before(
             before.append(len(await w.bench.recorded()))
             return await unlock(door, for_s)
 
-        w.bench.hands.unlock = looking  # type: ignore[method-assign]
+        w.bench.hands.unlock = looking  # type: ignore[method-assign]  # one act of the fake
         reply = await w.give(w.bench.signed(args={"door": "front", "for_s": 7}))
         assert reply == Reply(
             id="command-0000000001", outcome=CommandOutcome.DONE, detail="front is open"
@@ -211,7 +211,7 @@ async def test_a_retained_command_is_refused(
             assert (await w.give(payload, retain=True)).refusal is Refusal.RETAINED
         else:
             await w.link.publish(Message(TOPICS.state("front"), b"{}"))
-            w.link._client.broken.set()  # type: ignore[union-attr]
+            w.link._client.broken.set()  # type: ignore[union-attr]  # it is up
             await until(lambda: not w.link.is_up)
             assert (await w.give(payload, retain=True)).refusal is Refusal.RETAINED
         assert w.bench.hands.done == []
@@ -227,7 +227,7 @@ async def test_a_long_act_does_not_let_an_unlock_wait(broker: Broker, tmp_path: 
             await may_end.wait()
             return "at last"
 
-        w.bench.hands.logs = logs  # type: ignore[method-assign]
+        w.bench.hands.logs = logs  # type: ignore[method-assign]  # one act of the fake
         await w.cloud.publish(TOPIC, w.bench.signed(1, name="logs", args={}), qos=1)
         assert (await w.give(w.bench.signed(2))).detail == "front is open"
         may_end.set()

@@ -143,7 +143,7 @@ def test_a_battery_clock_that_lost_its_battery_is_not_believed_by_a_wall_clock_s
 
     class Wall(datetime):
         @classmethod
-        def now(cls, tz: object = None) -> datetime:  # type: ignore[override]
+        def now(cls, tz: object = None) -> datetime:  # type: ignore[override]  # only ever asked for UTC
             assert tz is UTC
             return at
 

@@ -31,13 +31,13 @@ WORLD = World(zone=ZoneInfo("Europe/Berlin"), dates=("%d/%m/%Y %H:%M", "%d/%m/%Y
 
 
 def read(text: str, world: World = WORLD, **source: object) -> object:
-    return value_of(Source(**source), text, world)  # type: ignore[arg-type]
+    return value_of(Source(**source), text, world)  # type: ignore[arg-type]  # fields as the caller says
 
 
 def lines(text: str | bytes, **more: object) -> tuple[list[Row], list[ImportFault]]:
     data = text.encode() if isinstance(text, str) else text
     faults: list[ImportFault] = []
-    file = CsvFile(name="f", open=lambda: data.splitlines(keepends=True), **more)  # type: ignore[arg-type]
+    file = CsvFile(name="f", open=lambda: data.splitlines(keepends=True), **more)  # type: ignore[arg-type]  # fields as the caller says
     found = [one for one in rows(file, faults) if isinstance(one, Row)]
     return found, faults
 
@@ -87,7 +87,7 @@ def test_numbers_follow_the_products_way_to_write_them() -> None:
     ],
 )
 def test_card_numbers_are_bytes(text: str, form: str, expected: str) -> None:
-    assert card_number(text, form).hex() == expected  # type: ignore[arg-type]
+    assert card_number(text, form).hex() == expected  # type: ignore[arg-type]  # form is one of the table
 
 
 @pytest.mark.parametrize("text", ["4a1b2c3d4e580", "secret", "04a1b2", "1.2E+09", "9" * 40])

@@ -87,7 +87,7 @@ def test_salts_differ(db: sqlite3.Connection) -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        Draft(type="edgegate.access.maybe", at=AT, data={}),  # type: ignore[arg-type]
+        Draft(type="edgegate.access.maybe", at=AT, data={}),  # type: ignore[arg-type]  # no such type, on purpose
         Draft(type=EntryType.DOOR_HELD, at=AT.replace(tzinfo=None), data={}),
         Draft(type=EntryType.DOOR_HELD, at=AT, data={"trace": "x" * ledger.DATA_BYTES_MAX}),
     ],

@@ -36,7 +36,7 @@ class _Building:
             if self._given_up:
                 return Built(error="it was given up")
             # S603: the interpreter that runs this, and a module of this package.
-            self._process = subprocess.Popen(  # noqa: S603
+            self._process = subprocess.Popen(  # noqa: S603 - see above
                 [*command, argument], stdin=subprocess.PIPE, stdout=subprocess.PIPE
             )
         overdue = threading.Timer(BUILD_S_MAX, self.give_up)

@@ -419,14 +419,14 @@ async def _say_goodbye(client: _Client, will: Message) -> None:
 
 
 def _connect_properties() -> Properties:
-    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho's is untyped
     properties.SessionExpiryInterval = SESSION_S
     properties.MaximumPacketSize = PACKET_BYTES_MAX
     return properties
 
 
 def _publish_properties(message: Message) -> Properties | None:
-    properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+    properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho's is untyped
     if message.response_topic is not None:
         properties.ResponseTopic = message.response_topic
     if message.correlation is not None:

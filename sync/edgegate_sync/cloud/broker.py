@@ -140,7 +140,7 @@ class BrokerLink:
             expires_at=datetime.now(UTC) + timedelta(seconds=LIFETIME_S),
             boot=boot,
         )
-        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho's is untyped
         properties.MessageExpiryInterval = LIFETIME_S
         properties.ResponseTopic = Topics(site).reply(device)
         properties.CorrelationData = command.id.encode()

@@ -51,7 +51,7 @@ def _scripts() -> ScriptDirectory:
 def _upgrade(scripts: ScriptDirectory, connection: Connection) -> None:
     def steps(revision: Any, _context: MigrationContext) -> list[RevisionStep]:
         # The way that alembic's own command goes; it has no public name.
-        return scripts._upgrade_revs("head", revision)  # noqa: SLF001
+        return scripts._upgrade_revs("head", revision)  # noqa: SLF001 - see above
 
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})

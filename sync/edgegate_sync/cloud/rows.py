@@ -78,7 +78,7 @@ def _upsert_arrays(
     names = ", ".join(f'"{name}"' for name in columns)
     # S608: names of this package's tables and columns, and nothing else.
     return text(
-        f'INSERT INTO "{table.name}" ({names}) SELECT * FROM unnest({", ".join(arrays)})'  # noqa: S608
+        f'INSERT INTO "{table.name}" ({names}) SELECT * FROM unnest({", ".join(arrays)})'  # noqa: S608 - see above
         f" ON CONFLICT ({keys}) DO {'UPDATE SET ' + ', '.join(new) if new else 'NOTHING'}"
     )
 

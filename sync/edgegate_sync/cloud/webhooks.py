@@ -81,7 +81,7 @@ def backoff(failures: int) -> timedelta:
     """When to try again after so many failures in a row: twice as late each time, with jitter."""
     whole_s = min(BACKOFF_S_MAX, BACKOFF_S_MIN * 2 ** min(failures - 1, 30))
     # No secret, only so that many endpoints do not come at one moment.
-    return timedelta(seconds=random.uniform(whole_s / 2, whole_s))  # noqa: S311
+    return timedelta(seconds=random.uniform(whole_s / 2, whole_s))  # noqa: S311 - see above
 
 
 class Deliverer:
