@@ -3,7 +3,6 @@
 import io
 from datetime import UTC, datetime
 from hashlib import sha256
-from http import HTTPMethod
 from typing import Annotated
 
 from aiohttp import web
@@ -18,12 +17,12 @@ from edgegate_sync.cloud.csv_import_values import CardForm
 from edgegate_sync.cloud.database import Database, Writing, fetch
 from edgegate_sync.cloud.feed import SiteUnknownError
 from edgegate_sync.cloud.keys import scope_of
-from edgegate_sync.cloud.record_operations import BASE, SITE
+from edgegate_sync.cloud.record_operations import part_of_site
 from edgegate_sync.cloud.server import Asked, Handler, answer
 from edgegate_sync.cloud.tables import sealed_key
 from edgegate_sync.cloud.vault import Vault
 from edgegate_sync.wire.errors import FieldFault
-from edgegate_sync.wire.operations import Answer, Body, Operation, Parameter, Scope
+from edgegate_sync.wire.operations import Body, Parameter, Scope, told
 
 CSV_TYPE = "text/csv"
 CSV_BYTES_MAX = 32 * 1024 * 1024
@@ -39,15 +38,12 @@ MAPPINGS = mappings.names()
 
 _NAMES = Annotated[str, Meta(max_length=64)]
 
-IMPORT = Operation(
-    name="import_csv",
-    method=HTTPMethod.POST,
-    path=f"{BASE}/import",
-    tag="import",
-    says="Import a file that another product exported, or say what that would come to.",
-    scope=Scope.WRITE,
-    parameters=(
-        SITE,
+IMPORT = part_of_site("import", Scope.WRITE).operation(
+    "import_csv",
+    "POST /import",
+    "Import a file that another product exported, or say what that would come to.",
+    told("What it comes to.", ImportReport),
+    *(
         Parameter("mapping", _NAMES, f"The product: {', '.join(MAPPINGS)}."),
         Parameter("dry_run", bool, "Write nothing, and list every fault.", default=False),
         Parameter("table", _NAMES, "Which file it is, if the header does not tell.", default=""),
@@ -60,9 +56,7 @@ IMPORT = Operation(
         Parameter("remove_gone", bool, "Delete what earlier imports had.", default=False),
     ),
     body=Body(media_type=CSV_TYPE, bytes_max=CSV_BYTES_MAX, says="The file as it was exported."),
-    answers={200: Answer("What it comes to.", Body(type=ImportReport))},
     problems={
-        404: "There is no such site.",
         409: "Another import into this site is under way.",
         422: "The file has faults, and nothing was written; a dry run lists them all.",
     },

@@ -6,7 +6,6 @@ is the same at every worker, and is asked for at each scrape with a handful of s
 
 import asyncio
 from collections.abc import Iterator
-from http import HTTPMethod
 from typing import Any
 
 import msgspec
@@ -29,7 +28,7 @@ from edgegate_sync.cloud.ledger_tables import ledger_epoch, quarantine
 from edgegate_sync.cloud.server import Asked, Handler
 from edgegate_sync.cloud.tables import device, outbox, site
 from edgegate_sync.cloud.webhook_tables import webhook, webhook_delivery, webhook_event
-from edgegate_sync.wire.operations import Answer, Body, Operation, Scope
+from edgegate_sync.wire.operations import Answer, Body, Part, Scope
 
 PREFIX = "edgegate_cloud_"
 TEXT_TYPE = "text/plain"
@@ -57,14 +56,11 @@ HELP = {
     "webhooks": "Attempts to deliver webhooks.",
 }
 
-METRICS = Operation(
-    name="get_metrics",
-    method=HTTPMethod.GET,
-    path="/metrics",
-    tag="metrics",
-    says="Read what this worker counts, as Prometheus reads it.",
-    scope=Scope.METRICS,
-    answers={200: Answer("Prometheus's text format.", Body(media_type=TEXT_TYPE))},
+METRICS = Part("metrics", Scope.METRICS).operation(
+    "get_metrics",
+    "GET /metrics",
+    "Read what this worker counts, as Prometheus reads it.",
+    {200: Answer("Prometheus's text format.", Body(media_type=TEXT_TYPE))},
     more="Give Prometheus a token with the scope `metrics` alone.",
 )
 

@@ -1,6 +1,5 @@
 """The table of the admin API: sites, devices, commands, tokens, and every module's operations."""
 
-from http import HTTPMethod
 from typing import Annotated
 
 from msgspec import Meta, Raw, Struct
@@ -8,7 +7,14 @@ from msgspec import Meta, Raw, Struct
 from edgegate.passes.model import Instant
 from edgegate_sync.cloud.csv_import_api import IMPORT_OPERATIONS
 from edgegate_sync.cloud.metrics import METRICS_OPERATIONS
-from edgegate_sync.cloud.record_operations import BASE, CURSOR, LIMIT, RECORD_OPERATIONS, SITE
+from edgegate_sync.cloud.record_operations import (
+    ADMIN,
+    CURSOR,
+    LIMIT,
+    RECORD_OPERATIONS,
+    SITE,
+    part_of_site,
+)
 from edgegate_sync.cloud.tokens import Scope as TokenScope
 from edgegate_sync.cloud.tokens import Token
 from edgegate_sync.cloud.usage_operations import USAGE_OPERATIONS
@@ -17,7 +23,7 @@ from edgegate_sync.wire.commands import CommandArgs, CommandName, Reply
 from edgegate_sync.wire.enrolment import Name
 from edgegate_sync.wire.kinds import KINDS
 from edgegate_sync.wire.openapi import Document
-from edgegate_sync.wire.operations import Answer, Body, Operation, Parameter, Place, Scope
+from edgegate_sync.wire.operations import Body, Operation, Parameter, Part, Place, Scope, done, told
 
 CLAIM_MINUTES_MAX = 30 * 24 * 60
 
@@ -118,100 +124,72 @@ class Tokens(Struct, frozen=True, kw_only=True):
     tokens: tuple[Token, ...]
 
 
-_NO_SITE = {404: "There is no such site."}
-_NO_DEVICE = {404: "There is no such device."}
+_SITES = Part("sites", Scope.READ, base=ADMIN, known=(SITE,))
 
 SITE_OPERATIONS = (
-    Operation(
-        name="list_sites",
-        method=HTTPMethod.GET,
-        path="/admin/v1/sites",
-        tag="sites",
-        says="List the sites, page by page.",
-        scope=Scope.READ,
-        parameters=(LIMIT, CURSOR),
-        answers={200: Answer("A page.", Body(type=Sites))},
+    _SITES.operation(
+        "list_sites",
+        "GET /sites",
+        "List the sites, page by page.",
+        told("A page.", Sites),
+        *(LIMIT, CURSOR),
     ),
-    Operation(
-        name="create_site",
-        method=HTTPMethod.POST,
-        path="/admin/v1/sites",
-        tag="sites",
-        says="Make a site with an authority of its own.",
+    _SITES.operation(
+        "create_site",
+        "POST /sites",
+        "Make a site with an authority of its own.",
+        told("It is made.", Site, 201),
         scope=Scope.ADMIN,
         body=Body(type=NewSite),
-        answers={201: Answer("It is made.", Body(type=Site))},
         problems={409: "There is a site of that id."},
     ),
-    Operation(
-        name="get_site",
-        method=HTTPMethod.GET,
-        path=BASE,
-        tag="sites",
-        says="Read one site.",
-        scope=Scope.READ,
-        parameters=(SITE,),
-        answers={200: Answer("The site.", Body(type=Site))},
-        problems=_NO_SITE,
+    _SITES.operation(
+        "get_site",
+        "GET /sites/{site}",
+        "Read one site.",
+        told("The site.", Site),
+        problems={404: "There is no such site."},
     ),
 )
 
+_DEVICES = part_of_site("devices", Scope.DEVICES, DEVICE)
+_NO_DEVICE = {404: "There is no such device."}
+
 DEVICE_OPERATIONS = (
-    Operation(
-        name="create_claim",
-        method=HTTPMethod.POST,
-        path=f"{BASE}/claims",
-        tag="devices",
-        says="Make a claim code, with which one device can enrol once.",
-        scope=Scope.DEVICES,
-        parameters=(SITE,),
+    _DEVICES.operation(
+        "create_claim",
+        "POST /claims",
+        "Make a claim code, with which one device can enrol once.",
+        told("The code, told this once.", Claim, 201),
         body=Body(type=NewClaim),
-        answers={201: Answer("The code, told this once.", Body(type=Claim))},
-        problems=_NO_SITE,
     ),
-    Operation(
-        name="list_devices",
-        method=HTTPMethod.GET,
-        path=f"{BASE}/devices",
-        tag="devices",
-        says="List the devices of a site with their last states, page by page.",
-        scope=Scope.DEVICES,
-        parameters=(SITE, LIMIT, CURSOR),
-        answers={200: Answer("A page.", Body(type=Devices))},
-        problems=_NO_SITE,
+    _DEVICES.operation(
+        "list_devices",
+        "GET /devices",
+        "List the devices of a site with their last states, page by page.",
+        told("A page.", Devices),
+        *(LIMIT, CURSOR),
     ),
-    Operation(
-        name="get_device",
-        method=HTTPMethod.GET,
-        path=f"{BASE}/devices/{{device}}",
-        tag="devices",
-        says="Read one device with its last state.",
-        scope=Scope.DEVICES,
-        parameters=(SITE, DEVICE),
-        answers={200: Answer("The device.", Body(type=Device))},
+    _DEVICES.operation(
+        "get_device",
+        "GET /devices/{device}",
+        "Read one device with its last state.",
+        told("The device.", Device),
         problems=_NO_DEVICE,
     ),
-    Operation(
-        name="revoke_device",
-        method=HTTPMethod.POST,
-        path=f"{BASE}/devices/{{device}}/revoke",
-        tag="devices",
-        says="Lock a device out: its certificates are refused and its connections cut.",
-        scope=Scope.DEVICES,
-        parameters=(SITE, DEVICE),
-        answers={204: Answer("It is locked out within a minute.")},
+    _DEVICES.operation(
+        "revoke_device",
+        "POST /devices/{device}/revoke",
+        "Lock a device out: its certificates are refused and its connections cut.",
+        done("It is locked out within a minute."),
         problems=_NO_DEVICE,
     ),
-    Operation(
-        name="command_device",
-        method=HTTPMethod.POST,
-        path=f"{BASE}/devices/{{device}}/commands",
-        tag="devices",
-        says="Have a device do something now, and hear what came of it.",
-        scope=Scope.DEVICES,
-        parameters=(SITE, DEVICE),
+    _DEVICES.operation(
+        "command_device",
+        "POST /devices/{device}/commands",
+        "Have a device do something now, and hear what came of it.",
+        told("What the device says.", Reply),
         body=Body(type=NewCommand),
-        answers={200: Answer("What the device says.", Body(type=Reply))},
         problems={
             **_NO_DEVICE,
             409: "The device has not said anything yet, so that no command can be made for it.",
@@ -222,36 +200,28 @@ DEVICE_OPERATIONS = (
     ),
 )
 
+_TOKENS = Part("tokens", Scope.ADMIN, base=ADMIN, known=(TOKEN,))
+
 TOKEN_OPERATIONS = (
-    Operation(
-        name="list_tokens",
-        method=HTTPMethod.GET,
-        path="/admin/v1/tokens",
-        tag="tokens",
-        says="List the API tokens without their secrets.",
-        scope=Scope.ADMIN,
-        answers={200: Answer("All of them.", Body(type=Tokens))},
+    _TOKENS.operation(
+        "list_tokens",
+        "GET /tokens",
+        "List the API tokens without their secrets.",
+        told("All of them.", Tokens),
     ),
-    Operation(
-        name="create_token",
-        method=HTTPMethod.POST,
-        path="/admin/v1/tokens",
-        tag="tokens",
-        says="Make an API token.",
-        scope=Scope.ADMIN,
+    _TOKENS.operation(
+        "create_token",
+        "POST /tokens",
+        "Make an API token.",
+        told("The token, its secret told this once.", MadeToken, 201),
         body=Body(type=NewToken),
-        answers={201: Answer("The token, its secret told this once.", Body(type=MadeToken))},
         problems={409: "There are too many tokens."},
     ),
-    Operation(
-        name="revoke_token",
-        method=HTTPMethod.DELETE,
-        path="/admin/v1/tokens/{token}",
-        tag="tokens",
-        says="Make an API token worthless.",
-        scope=Scope.ADMIN,
-        parameters=(TOKEN,),
-        answers={204: Answer("It is worthless.")},
+    _TOKENS.operation(
+        "revoke_token",
+        "DELETE /tokens/{token}",
+        "Make an API token worthless.",
+        done("It is worthless."),
         problems={404: "There is no such token."},
     ),
 )

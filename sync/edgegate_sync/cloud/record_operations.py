@@ -1,6 +1,5 @@
 """The table of what the admin API does with records: the same for every kind."""
 
-from http import HTTPMethod
 from typing import Annotated, Any
 
 from msgspec import Meta, Raw, Struct
@@ -10,14 +9,14 @@ from edgegate_sync.wire.changes import BODY_BYTES_MAX, FEED_TYPE, Op
 from edgegate_sync.wire.enrolment import Name
 from edgegate_sync.wire.errors import FieldFault
 from edgegate_sync.wire.kinds import ERASURES, KINDS
-from edgegate_sync.wire.operations import Answer, Body, Operation, Parameter, Place, Scope
+from edgegate_sync.wire.operations import Body, Operation, Parameter, Part, Place, Scope, told
 
 PAGE_MAX = 500
 BULK_BYTES_MAX = 16 * 1024 * 1024
 BULK_MAX = 50_000
 """Records in one bulk request."""
 
-BASE = "/admin/v1/sites/{site}"
+ADMIN = "/admin/v1"
 SITE = Parameter("site", Name, "The site's id.", place=Place.PATH)
 RECORD_ID = Parameter("id", Id, "The record's id.", place=Place.PATH)
 LIMIT = Parameter(
@@ -81,117 +80,101 @@ class BulkWritten(Struct, frozen=True, kw_only=True, omit_defaults=True):
 ALL_OR_NOTHING = Parameter(
     "all_or_nothing", bool, "Write nothing if any record is faulty.", default=False
 )
-_NO_SITE = {404: "There is no such site."}
-_NO_RECORD = {404: "There is no such site or record."}
-_BULK_ANSWER = {200: Answer("What was written, and each fault.", Body(type=BulkWritten))}
+_BULK_ANSWER = told("What was written, and each fault.", BulkWritten)
 _BULK_MORE = (
     f"At most {BULK_MAX} changes. Without `all_or_nothing` they are written in transactions of"
     " at most 500, the faulty ones left out; with it in one, and one fault refuses all with 422."
 )
 
 
+def part_of_site(tag: str, scope: Scope, *known: Parameter) -> Part:
+    """A part of the admin API that concerns one site."""
+    return Part(
+        tag,
+        scope,
+        base=f"{ADMIN}/sites/{{site}}",
+        known=(SITE, *known),
+        problems={404: "There is no such site."},
+    )
+
+
 def _of_kind(kind: str) -> tuple[Operation, ...]:
-    path = f"{BASE}/records/{kind}"
+    part = part_of_site(kind, Scope.READ, RECORD_ID)
     word = kind.replace("_", " ")
-    erasing = (_erase(kind, path, word),) if kind in ERASURES else ()
-    return (*_reads(kind, path, word), *_writes(kind, path, word), *erasing)
+    erasing = (_erase(part, word),) if kind in ERASURES else ()
+    return (*_reads(part, word), *_writes(part, word), *erasing)
 
 
-def _reads(kind: str, path: str, word: str) -> tuple[Operation, ...]:
+def _reads(part: Part, word: str) -> tuple[Operation, ...]:
+    kind = part.tag
     return (
-        Operation(
-            name=f"list_{kind}",
-            method=HTTPMethod.GET,
-            path=path,
-            tag=kind,
-            says=f"List records of kind {word}, page by page.",
-            scope=Scope.READ,
-            parameters=(SITE, LIMIT, CURSOR, OWNER),
-            answers={200: Answer("A page.", Body(type=Page))},
-            problems=_NO_SITE,
+        part.operation(
+            f"list_{kind}",
+            f"GET /records/{kind}",
+            f"List records of kind {word}, page by page.",
+            told("A page.", Page),
+            *(LIMIT, CURSOR, OWNER),
         ),
-        Operation(
-            name=f"get_{kind}",
-            method=HTTPMethod.GET,
-            path=f"{path}/{{id}}",
-            tag=kind,
-            says=f"Read one {word}.",
-            scope=Scope.READ,
-            parameters=(SITE, RECORD_ID),
-            answers={200: Answer("The record.", Body(type=Stored))},
-            problems=_NO_RECORD,
+        part.operation(
+            f"get_{kind}",
+            f"GET /records/{kind}/{{id}}",
+            f"Read one {word}.",
+            told("The record.", Stored),
+            problems={404: "There is no such site or record."},
         ),
     )
 
 
-def _writes(kind: str, path: str, word: str) -> tuple[Operation, ...]:
-    written = Answer("It is written, and on its way to the devices.", Body(type=Written))
+def _writes(part: Part, word: str) -> tuple[Operation, ...]:
+    kind = part.tag
     return (
-        Operation(
-            name=f"put_{kind}",
-            method=HTTPMethod.PUT,
-            path=f"{path}/{{id}}",
-            tag=kind,
-            says=f"Create or replace one {word}.",
+        part.operation(
+            f"put_{kind}",
+            f"PUT /records/{kind}/{{id}}",
+            f"Create or replace one {word}.",
+            told("It is written, and on its way to the devices.", Written),
             scope=Scope.WRITE,
-            parameters=(SITE, RECORD_ID),
             body=Body(type=KINDS[kind].type, bytes_max=BODY_BYTES_MAX),
-            answers={200: written},
-            problems=_NO_SITE,
         ),
-        Operation(
-            name=f"delete_{kind}",
-            method=HTTPMethod.DELETE,
-            path=f"{path}/{{id}}",
-            tag=kind,
-            says=f"Delete one {word}; that there is none is no error.",
+        part.operation(
+            f"delete_{kind}",
+            f"DELETE /records/{kind}/{{id}}",
+            f"Delete one {word}; that there is none is no error.",
+            told("It is gone.", Written),
             scope=Scope.WRITE,
-            parameters=(SITE, RECORD_ID),
-            answers={200: Answer("It is gone.", Body(type=Written))},
-            problems=_NO_SITE,
         ),
     )
 
 
-def _erase(kind: str, path: str, word: str) -> Operation:
-    return Operation(
-        name=f"erase_{kind}",
-        method=HTTPMethod.POST,
-        path=f"{path}/{{id}}/erase",
-        tag=kind,
-        says=f"Erase one {word} and all that is about it, here and on every device, for ever.",
+def _erase(part: Part, word: str) -> Operation:
+    return part.operation(
+        f"erase_{part.tag}",
+        f"POST /records/{part.tag}/{{id}}/erase",
+        f"Erase one {word} and all that is about it, here and on every device, for ever.",
+        told("It is erased.", Erased),
         scope=Scope.ADMIN,
-        parameters=(SITE, RECORD_ID),
-        answers={200: Answer("It is erased.", Body(type=Erased))},
-        problems=_NO_SITE,
     )
 
+
+_RECORDS = part_of_site("records", Scope.WRITE)
 
 BULK_OPERATIONS = (
-    Operation(
-        name="put_records",
-        method=HTTPMethod.POST,
-        path=f"{BASE}/records",
-        tag="records",
-        says="Write many records of any kinds, from a JSON array.",
-        scope=Scope.WRITE,
-        parameters=(SITE, ALL_OR_NOTHING),
+    _RECORDS.operation(
+        "put_records",
+        "POST /records",
+        "Write many records of any kinds, from a JSON array.",
+        _BULK_ANSWER,
+        ALL_OR_NOTHING,
         body=Body(lines=(BulkItem,), bytes_max=BULK_BYTES_MAX),
-        answers=_BULK_ANSWER,
-        problems=_NO_SITE,
         more=_BULK_MORE,
     ),
-    Operation(
-        name="put_record_lines",
-        method=HTTPMethod.POST,
-        path=f"{BASE}/records/lines",
-        tag="records",
-        says="Write many records of any kinds, one on each line.",
-        scope=Scope.WRITE,
-        parameters=(SITE, ALL_OR_NOTHING),
+    _RECORDS.operation(
+        "put_record_lines",
+        "POST /records/lines",
+        "Write many records of any kinds, one on each line.",
+        _BULK_ANSWER,
+        ALL_OR_NOTHING,
         body=Body(media_type=FEED_TYPE, lines=(BulkItem,), bytes_max=BULK_BYTES_MAX),
-        answers=_BULK_ANSWER,
-        problems=_NO_SITE,
         more=_BULK_MORE,
     ),
 )

@@ -1,16 +1,15 @@
 """The table of what the admin API does with the books: adjusting, booking, history, faults."""
 
-from http import HTTPMethod
 from typing import Annotated
 
 from msgspec import Meta, Struct
 
 from edgegate.passes.model import Id, Pass, Reservation
 from edgegate_sync.cloud.history import History, LedgerState, Parked
-from edgegate_sync.cloud.record_operations import BASE, LIMIT, SITE
+from edgegate_sync.cloud.record_operations import LIMIT, part_of_site
 from edgegate_sync.cloud.settle import POLICY, Outcome
 from edgegate_sync.wire.enrolment import Name
-from edgegate_sync.wire.operations import Answer, Body, Operation, Parameter, Place, Scope
+from edgegate_sync.wire.operations import Body, Operation, Parameter, Place, Scope, done, told
 
 Memo = Annotated[str, Meta(max_length=500, pattern=r"^[^\x00]*\Z")]
 PlaceName = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[^\x00]+\Z")]
@@ -102,40 +101,28 @@ class Policies(Struct, frozen=True, kw_only=True):
     policies: tuple[Policy, ...]
 
 
-_NO_SITE = {404: "There is no such site."}
-_IN_THE_WAY = {404: "There is no such site or record.", 409: "It may not be done; `detail` why."}
-_LEFT = {200: Answer("It is done.", Body(type=Left))}
+_USAGE = part_of_site("usage", Scope.WRITE, PASS, CUSTOMER, RESERVATION, DEVICE, PARKED)
 
 
 def _post(name: str, path: str, says: str, body: type[Struct], answer: type[Struct]) -> Operation:
     """Something that changes the books."""
-    known = {p.name: p for p in (PASS, RESERVATION, DEVICE, PARKED)}
-    named = tuple(p for p in known.values() if f"{{{p.name}}}" in path)
-    return Operation(
-        name=name,
-        method=HTTPMethod.POST,
-        path=f"{BASE}{path}",
-        tag="usage",
-        says=says,
-        scope=Scope.WRITE,
-        parameters=(SITE, *named),
+    return _USAGE.operation(
+        name,
+        f"POST {path}",
+        says,
+        told("It is done.", answer),
         body=Body(type=body),
-        answers={200: Answer("It is done.", Body(type=answer))},
-        problems=_IN_THE_WAY,
+        problems={
+            404: "There is no such site or record.",
+            409: "It may not be done; `detail` why.",
+        },
     )
 
 
 def _get(name: str, path: str, says: str, answer: type[Struct], *more: Parameter) -> Operation:
-    return Operation(
-        name=name,
-        method=HTTPMethod.GET,
-        path=f"{BASE}{path}",
-        tag="usage",
-        says=says,
-        scope=Scope.READ,
-        parameters=(SITE, *more),
-        answers={200: Answer("A page.", Body(type=answer))},
-        problems=_NO_SITE,
+    """Something that is read page by page."""
+    return _USAGE.operation(
+        name, f"GET {path}", says, told("A page.", answer), *more, scope=Scope.READ
     )
 
 
@@ -181,7 +168,6 @@ USAGE_OPERATIONS: tuple[Operation, ...] = (
         "/customers/{customer}/history",
         "Read what happened to a customer's passes and money, the newest first.",
         History,
-        CUSTOMER,
         LIMIT,
         CURSOR,
     ),
@@ -200,15 +186,12 @@ USAGE_OPERATIONS: tuple[Operation, ...] = (
         LIMIT,
         CURSOR,
     ),
-    Operation(
-        name="read_quarantined",
-        method=HTTPMethod.GET,
-        path=f"{BASE}/quarantine/{{parked}}",
-        tag="usage",
-        says="Read something in quarantine as it came.",
+    _USAGE.operation(
+        "read_quarantined",
+        "GET /quarantine/{parked}",
+        "Read something in quarantine as it came.",
+        told("As it came.", Parked),
         scope=Scope.ADMIN,
-        parameters=(SITE, PARKED),
-        answers={200: Answer("As it came.", Body(type=Parked))},
         problems={404: "There is no such thing in quarantine."},
     ),
     _post(
@@ -219,17 +202,13 @@ USAGE_OPERATIONS: tuple[Operation, ...] = (
         Parked,
     ),
     _get("list_policies", "/settlement-policies", "Read what overdrawn uses become.", Policies),
-    Operation(
-        name="put_policy",
-        method=HTTPMethod.PUT,
-        path=f"{BASE}/settlement-policies",
-        tag="usage",
-        says="Say what overdrawn uses become, at a location or everywhere.",
+    _USAGE.operation(
+        "put_policy",
+        "PUT /settlement-policies",
+        "Say what overdrawn uses become, at a location or everywhere.",
+        done("It holds for what is settled from now on."),
         scope=Scope.ADMIN,
-        parameters=(SITE,),
         body=Body(type=Policy),
-        answers={204: Answer("It holds for what is settled from now on.")},
-        problems=_NO_SITE,
     ),
 )
 """The books' part of the admin API; its tag is "usage"."""

@@ -1,15 +1,14 @@
 """The table of what the admin API does with webhooks."""
 
-from http import HTTPMethod
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
 from edgegate.passes.model import Instant
-from edgegate_sync.cloud.record_operations import BASE, LIMIT, SITE
+from edgegate_sync.cloud.record_operations import LIMIT, part_of_site
 from edgegate_sync.cloud.webhook_events import EVENT_TYPES
 from edgegate_sync.wire.enrolment import Name
-from edgegate_sync.wire.operations import Answer, Body, Operation, Parameter, Place, Scope
+from edgegate_sync.wire.operations import Body, Parameter, Place, Scope, done, told
 
 WEBHOOKS_MAX = 20
 """Endpoints of one site."""
@@ -100,80 +99,58 @@ class Deliveries(Struct, frozen=True, kw_only=True, omit_defaults=True):
     next: int | None = None
 
 
-_NO_SITE = {404: "There is no such site."}
 _NONE = {404: "There is no such endpoint."}
 _MORE = (
     f"Events: {', '.join(f'`{name}`' for name in EVENT_TYPES)}, and every other type of ledger"
     " entry without `edgegate.`. Signed as Standard Webhooks says; see docs/webhooks.md."
 )
+_WEBHOOKS = part_of_site("webhooks", Scope.ADMIN, WEBHOOK, NUMBER)
 
 WEBHOOK_OPERATIONS = (
-    Operation(
-        name="list_webhooks",
-        method=HTTPMethod.GET,
-        path=f"{BASE}/webhooks",
-        tag="webhooks",
-        says="List the endpoints that are told what happens.",
+    _WEBHOOKS.operation(
+        "list_webhooks",
+        "GET /webhooks",
+        "List the endpoints that are told what happens.",
+        told("All of them.", Webhooks),
         scope=Scope.READ,
-        parameters=(SITE,),
-        answers={200: Answer("All of them.", Body(type=Webhooks))},
-        problems=_NO_SITE,
     ),
-    Operation(
-        name="put_webhook",
-        method=HTTPMethod.PUT,
-        path=f"{BASE}/webhooks/{{webhook}}",
-        tag="webhooks",
-        says="Make an endpoint, or change one.",
-        scope=Scope.ADMIN,
-        parameters=(SITE, WEBHOOK),
+    _WEBHOOKS.operation(
+        "put_webhook",
+        "PUT /webhooks/{webhook}",
+        "Make an endpoint, or change one.",
+        told("It is there; a new one with its secret.", MadeWebhook),
         body=Body(type=NewWebhook),
-        answers={200: Answer("It is there; a new one with its secret.", Body(type=MadeWebhook))},
-        problems={**_NO_SITE, 409: f"There are {WEBHOOKS_MAX} endpoints already."},
+        problems={409: f"There are {WEBHOOKS_MAX} endpoints already."},
         more=_MORE,
     ),
-    Operation(
-        name="delete_webhook",
-        method=HTTPMethod.DELETE,
-        path=f"{BASE}/webhooks/{{webhook}}",
-        tag="webhooks",
-        says="Remove an endpoint.",
-        scope=Scope.ADMIN,
-        parameters=(SITE, WEBHOOK),
-        answers={204: Answer("It is gone.")},
+    _WEBHOOKS.operation(
+        "delete_webhook",
+        "DELETE /webhooks/{webhook}",
+        "Remove an endpoint.",
+        done("It is gone."),
         problems=_NONE,
     ),
-    Operation(
-        name="rotate_webhook",
-        method=HTTPMethod.POST,
-        path=f"{BASE}/webhooks/{{webhook}}/rotate",
-        tag="webhooks",
-        says="Give an endpoint a new secret; the old one signs as well for another day.",
-        scope=Scope.ADMIN,
-        parameters=(SITE, WEBHOOK),
-        answers={200: Answer("The new secret, told this once.", Body(type=MadeWebhook))},
+    _WEBHOOKS.operation(
+        "rotate_webhook",
+        "POST /webhooks/{webhook}/rotate",
+        "Give an endpoint a new secret; the old one signs as well for another day.",
+        told("The new secret, told this once.", MadeWebhook),
         problems=_NONE,
     ),
-    Operation(
-        name="list_deliveries",
-        method=HTTPMethod.GET,
-        path=f"{BASE}/webhooks/{{webhook}}/deliveries",
-        tag="webhooks",
-        says="List what an endpoint was told, and how that went.",
+    _WEBHOOKS.operation(
+        "list_deliveries",
+        "GET /webhooks/{webhook}/deliveries",
+        "List what an endpoint was told, and how that went.",
+        told("A page.", Deliveries),
+        *(LIMIT, AFTER, STATE),
         scope=Scope.READ,
-        parameters=(SITE, WEBHOOK, LIMIT, AFTER, STATE),
-        answers={200: Answer("A page.", Body(type=Deliveries))},
         problems=_NONE,
     ),
-    Operation(
-        name="retry_delivery",
-        method=HTTPMethod.POST,
-        path=f"{BASE}/webhooks/{{webhook}}/deliveries/{{number}}/retry",
-        tag="webhooks",
-        says="Tell an endpoint of one event now, whatever was tried before.",
-        scope=Scope.ADMIN,
-        parameters=(SITE, WEBHOOK, NUMBER),
-        answers={200: Answer("How it went.", Body(type=Delivery))},
+    _WEBHOOKS.operation(
+        "retry_delivery",
+        "POST /webhooks/{webhook}/deliveries/{number}/retry",
+        "Tell an endpoint of one event now, whatever was tried before.",
+        told("How it went.", Delivery),
         problems={404: "There is no such endpoint, or the event is not kept any more."},
     ),
 )

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 from edgegate_sync.wire import changes, commands, events, peers, state, topics
@@ -40,85 +41,73 @@ class Channel:
     """The channel of the answers, which the message names as response topic."""
 
 
+_to_device = partial(Channel, publisher=Party.CLOUD, subscriber=Party.DEVICE)
+_to_cloud = partial(Channel, publisher=Party.DEVICE, subscriber=Party.CLOUD)
+_to_peers = partial(Channel, publisher=Party.DEVICE, subscriber=Party.DEVICE)
+
 CHANNELS = (
-    Channel(
+    _to_device(
         name="feed",
         address=topics.FEED,
         says="Changes of the site's records. A hint: the pull over HTTP is the truth.",
-        publisher=Party.CLOUD,
-        subscriber=Party.DEVICE,
         payloads=(changes.FeedMessage,),
         bytes_max=changes.MESSAGE_BYTES_MAX,
     ),
-    Channel(
+    _to_peers(
         name="ledger",
         address=topics.LEDGER,
         says="New entries of a device's ledger, for the other devices of the site (M-01).",
-        publisher=Party.DEVICE,
-        subscriber=Party.DEVICE,
         payloads=(events.Event,),
         bytes_max=events.BATCH_BYTES_MAX,
         is_array=True,
     ),
-    Channel(
+    _to_peers(
         name="ledger_head",
         address=topics.LEDGER_HEAD,
         says="Where a device's ledger stands, every 10 seconds, so that a lost entry shows.",
-        publisher=Party.DEVICE,
-        subscriber=Party.DEVICE,
         payloads=(peers.PeerHead,),
         bytes_max=peers.PEER_BYTES_MAX,
         qos=0,
         expiry_s=peers.HEAD_EVERY_S,
     ),
-    Channel(
+    _to_peers(
         name="ledger_request",
         address=topics.LEDGER_REQUEST,
         says="Asks the device whose ledger it is for entries that were missed.",
-        publisher=Party.DEVICE,
-        subscriber=Party.DEVICE,
         payloads=(peers.PeerRequest,),
         bytes_max=peers.PEER_BYTES_MAX,
         expiry_s=peers.REQUEST_EXPIRY_S,
         reply="ledger_answer",
     ),
-    Channel(
+    _to_peers(
         name="ledger_answer",
         address=topics.LEDGER_ANSWER,
         says="The entries that this device asked another one for; none: there are none.",
-        publisher=Party.DEVICE,
-        subscriber=Party.DEVICE,
         payloads=(events.Event,),
         bytes_max=events.BATCH_BYTES_MAX,
         is_array=True,
         expiry_s=peers.REQUEST_EXPIRY_S,
     ),
-    Channel(
+    _to_device(
         name="command",
         address=topics.COMMAND,
         says="Tells the device to do something. A retained one is refused.",
-        publisher=Party.CLOUD,
-        subscriber=Party.DEVICE,
         payloads=(commands.SignedCommand,),
         bytes_max=commands.COMMAND_BYTES_MAX,
         expiry_s=commands.LIFETIME_S,
         reply="reply",
     ),
-    Channel(
+    _to_cloud(
         name="reply",
         address=topics.REPLY,
         says="What came of a command; correlation data is the command's.",
-        publisher=Party.DEVICE,
-        subscriber=Party.CLOUD,
         payloads=(commands.Reply,),
         bytes_max=commands.REPLY_BYTES_MAX,
     ),
-    Channel(
+    _to_cloud(
         name="state",
         address=topics.STATE,
         says="How the device is doing, on change and each minute; the last will says it is gone.",
-        publisher=Party.DEVICE,
-        subscriber=Party.CLOUD,
         payloads=(state.DeviceState, state.LastWill),
         bytes_max=state.STATE_BYTES_MAX,
         retained=True,

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from http import HTTPMethod, HTTPStatus
-from typing import Any
+from http import HTTPMethod
+from typing import Any, TypedDict, Unpack
 
 import msgspec
 
@@ -199,14 +199,77 @@ def statuses(operation: Operation) -> Iterator[int]:
     yield from operation.all_problems
 
 
-GET_AUTHORITY = Operation(
-    name="get_authority",
-    method=HTTPMethod.GET,
-    path="/v1/authority",
-    tag="identity",
-    says="Read the certificate of the authority that certifies the cloud's servers.",
-    scope=Scope.CLAIM,
-    answers={HTTPStatus.OK: Answer("The certificate.", Body(type=enrolment.CloudAuthority))},
+def told(says: str, kind: Any, status: int = 200) -> dict[int, Answer]:
+    """The one answer of an operation that tells a JSON value of that type."""
+    return {status: Answer(says, Body(type=kind))}
+
+
+def done(says: str) -> dict[int, Answer]:
+    """The one answer of an operation that tells nothing."""
+    return {204: Answer(says)}
+
+
+class Details(TypedDict, total=False):
+    """What only some operations say; see `Operation`."""
+
+    scope: Scope
+    body: Body
+    problems: Mapping[int, str]
+    more: str
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of an API, which says once what its operations have in common."""
+
+    tag: str
+    scope: Scope
+    """Who may ask, where an operation does not say otherwise."""
+    base: str = ""
+    """What their paths begin with."""
+    known: tuple[Parameter, ...] = ()
+    """What their paths may name."""
+    problems: Mapping[int, str] = field(default_factory=dict)
+    """Errors that all of them may meet; what an operation says of one itself takes its place."""
+
+    def operation(
+        self,
+        name: str,
+        asked: str,
+        says: str,
+        answers: Mapping[int, Answer],
+        *parameters: Parameter,
+        **details: Unpack[Details],
+    ) -> Operation:
+        """One operation: `asked` is its method and the rest of its path, as in `GET /feed`.
+
+        `parameters` are those that do not stand in the path.
+        """
+        method, _, rest = asked.partition(" ")
+        path = self.base + rest
+        named = _PATH_NAMES.findall(path)
+        return Operation(
+            name=name,
+            method=HTTPMethod(method),
+            path=path,
+            tag=self.tag,
+            says=says,
+            scope=details.get("scope", self.scope),
+            answers=answers,
+            parameters=(*(p for p in self.known if p.name in named), *parameters),
+            body=details.get("body"),
+            problems={**self.problems, **details.get("problems", {})},
+            more=details.get("more", ""),
+        )
+
+
+_IDENTITY = Part("identity", Scope.CLAIM, base="/v1")
+
+GET_AUTHORITY = _IDENTITY.operation(
+    "get_authority",
+    "GET /authority",
+    "Read the certificate of the authority that certifies the cloud's servers.",
+    told("The certificate.", enrolment.CloudAuthority),
     more=(
         "A device that trusts nobody yet asks this of a server that it does not know, compares the"
         " fingerprint with the one that was typed behind the claim code, and enrols over a"
@@ -214,95 +277,78 @@ GET_AUTHORITY = Operation(
     ),
 )
 
-ENROLL = Operation(
-    name="enroll",
-    method=HTTPMethod.POST,
-    path="/v1/enroll",
-    tag="identity",
-    says="Turn a claim code and a certificate request into an identity.",
-    scope=Scope.CLAIM,
+ENROLL = _IDENTITY.operation(
+    "enroll",
+    "POST /enroll",
+    "Turn a claim code and a certificate request into an identity.",
+    told("The device is enrolled.", enrolment.Enrolled, 201),
     body=Body(type=enrolment.EnrolRequest, bytes_max=enrolment.ENROLMENT_BYTES_MAX),
-    answers={HTTPStatus.CREATED: Answer("The device is enrolled.", Body(type=enrolment.Enrolled))},
     problems={
         403: "The claim code is unknown, used or expired (`urn:edgegate:claim-unknown`).",
         409: "The name is another device's.",
     },
 )
 
-RENEW = Operation(
-    name="renew",
-    method=HTTPMethod.POST,
-    path="/v1/renew",
-    tag="identity",
-    says="Replace the certificate with which this is asked.",
+RENEW = _IDENTITY.operation(
+    "renew",
+    "POST /renew",
+    "Replace the certificate with which this is asked.",
+    told("A new certificate.", enrolment.Renewed),
     scope=Scope.DEVICE,
     body=Body(type=enrolment.RenewRequest, bytes_max=enrolment.ENROLMENT_BYTES_MAX),
-    answers={HTTPStatus.OK: Answer("A new certificate.", Body(type=enrolment.Renewed))},
 )
 
-PULL_FEED = Operation(
-    name="pull_feed",
-    method=HTTPMethod.GET,
-    path="/v1/feed",
-    tag="feed",
-    says="Read what changed after a number, or with 0 the newest state of every record.",
-    scope=Scope.DEVICE,
-    parameters=(
-        Parameter("after", changes.Head, "The device's head; 0 asks for a snapshot."),
-        Parameter(
-            "wait",
-            changes.WaitSeconds,
-            "Hold the answer back for so many seconds at most while there is nothing new.",
-            default=0,
-        ),
-    ),
-    answers={
-        HTTPStatus.OK: Answer(
+PULL_FEED = Part("feed", Scope.DEVICE, base="/v1").operation(
+    "pull_feed",
+    "GET /feed",
+    "Read what changed after a number, or with 0 the newest state of every record.",
+    {
+        200: Answer(
             "Changes in ascending order, and last the trailer; without it nothing counts.",
             Body(media_type=changes.FEED_TYPE, lines=(changes.Change, changes.Trailer)),
         )
     },
+    Parameter("after", changes.Head, "The device's head; 0 asks for a snapshot."),
+    Parameter(
+        "wait",
+        changes.WaitSeconds,
+        "Hold the answer back for so many seconds at most while there is nothing new.",
+        default=0,
+    ),
     problems={410: "History before `after` is gone (`urn:edgegate:compacted`): take a snapshot."},
     more="May be compressed as `Accept-Encoding` allows: gzip or zstd.",
 )
 
-SEND_LEDGER = Operation(
-    name="send_ledger",
-    method=HTTPMethod.POST,
-    path="/v1/ledger",
-    tag="ledger",
-    says="Hand over entries of the device's ledger, in order.",
-    scope=Scope.DEVICE,
+_LEDGER = Part("ledger", Scope.DEVICE, base="/v1")
+
+SEND_LEDGER = _LEDGER.operation(
+    "send_ledger",
+    "POST /ledger",
+    "Hand over entries of the device's ledger, in order.",
+    told("Up to where they count.", events.LedgerAnswer),
     body=Body(
         media_type=events.BATCH_TYPE,
         bytes_max=events.BATCH_BYTES_MAX,
         says="A JSON array of at most 500 CloudEvents 1.0.",
         lines=(events.Event,),
     ),
-    answers={HTTPStatus.OK: Answer("Up to where they count.", Body(type=events.LedgerAnswer))},
     problems={422: "The body is no array of events; a broken event among others is no error."},
     more="Sending twice changes nothing. A gap and a broken chain are stored and flagged.",
 )
 
-ASK_LEDGER = Operation(
-    name="ask_ledger",
-    method=HTTPMethod.GET,
-    path="/v1/ledger",
-    tag="ledger",
-    says="Read up to where the device's ledger counts.",
-    scope=Scope.DEVICE,
-    answers={HTTPStatus.OK: Answer("Where it stands.", Body(type=events.LedgerAnswer))},
+ASK_LEDGER = _LEDGER.operation(
+    "ask_ledger",
+    "GET /ledger",
+    "Read up to where the device's ledger counts.",
+    told("Where it stands.", events.LedgerAnswer),
 )
 
-PUT_STATE = Operation(
-    name="put_state",
-    method=HTTPMethod.PUT,
-    path="/v1/state",
-    tag="state",
-    says="Say how the device is doing, where there is no broker to publish it on.",
-    scope=Scope.DEVICE,
+PUT_STATE = Part("state", Scope.DEVICE, base="/v1").operation(
+    "put_state",
+    "PUT /state",
+    "Say how the device is doing, where there is no broker to publish it on.",
+    done("It is kept until the next one."),
     body=Body(type=state.DeviceState, bytes_max=state.STATE_BYTES_MAX),
-    answers={HTTPStatus.NO_CONTENT: Answer("It is kept until the next one.")},
 )
 
 DEVICE_OPERATIONS = (GET_AUTHORITY, ENROLL, RENEW, PULL_FEED, SEND_LEDGER, ASK_LEDGER, PUT_STATE)
