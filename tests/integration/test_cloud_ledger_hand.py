@@ -35,7 +35,7 @@ from rig.books import (
 )
 from rig.ledgers import SITE, Device, at, closed, minutes, opened, use
 
-pytest_plugins = ("rig.cloud_fixtures", "rig.books_fixtures")
+pytest_plugins = ("rig.further_fixtures",)
 
 assert forget.forget in erasure.erasers
 BERLIN = Location(id="berlin", timezone="Europe/Berlin", day_cutoff="02:30")

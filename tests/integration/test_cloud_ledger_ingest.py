@@ -35,7 +35,7 @@ from rig.ledgers import (
     use,
 )
 
-pytest_plugins = ("rig.cloud_fixtures", "rig.books_fixtures")
+pytest_plugins = ("rig.further_fixtures",)
 
 DAYS = "days"
 
@@ -352,15 +352,14 @@ async def test_an_overdraft_is_moved_charged_or_forgiven_and_shown(books: Databa
 
 
 async def test_two_workers_at_once_count_every_entry_once(
-    books: Database,
-    books_url: str,
+    books: Database, migrated_url: str
 ) -> None:
     devices = [Device(f"box-{n}") for n in range(3)]
     for number, device in enumerate(devices):
         for day in range(12):
             when = at(day * 1440 + number * 10)
             device.write(use("ana", "days", when, covers=False), when)
-    other = await open_database(books_url)
+    other = await open_database(migrated_url)
     try:
         work = [
             ingest.send_ledger(worker, SITE, device.name, body, at(9999))

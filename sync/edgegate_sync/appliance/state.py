@@ -15,9 +15,8 @@ from msgspec import Struct
 
 from edgegate import __version__
 from edgegate.ports import Clock, OperatingError
-from edgegate.store import ledger, sync_state
-from edgegate.store.chain import entry_id
 from edgegate.supervisor import DeviceStatus
+from edgegate_sync.appliance.ledgerstate import ledger_state, own_quarantined
 from edgegate_sync.appliance.link import Message
 from edgegate_sync.appliance.upload import read_beside
 from edgegate_sync.wire.errors import encode
@@ -159,27 +158,7 @@ class StateReporter:
     def _ledger(
         self, connection: sqlite3.Connection
     ) -> tuple[LedgerState, tuple[Quarantined, ...]]:
-        head = ledger.head(connection)
-        cursor = sync_state.uploaded(connection)
-        backlog = sync_state.backlog(connection)
-        own = tuple(
-            Quarantined(
-                seq=found.place.sequence,
-                kind="ledger",
-                id=entry_id(self._source, *found.place),
-                error=f"{found.outcome}: {found.why}"[:500],
-            )
-            for found in sync_state.quarantined(connection, QUARANTINED_MAX)
-        )
-        standing = LedgerState(
-            epoch=head.epoch,
-            sequence=head.sequence,
-            cursor_epoch=cursor.epoch,
-            cursor_sequence=cursor.sequence,
-            backlog=backlog.entries,
-            oldest_unsent_at=backlog.oldest_at,
-        )
-        return standing, own
+        return ledger_state(connection), own_quarantined(connection, self._source)
 
     def _drivers(self) -> tuple[DriverState, ...]:
         found = list(self._sources.drivers().items())[:DRIVERS_MAX]
