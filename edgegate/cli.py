@@ -13,31 +13,20 @@ from typing import TYPE_CHECKING
 import click
 
 from edgegate import __version__
+from edgegate.clioptions import (
+    CONFIG,
+    CONFIG_VARIABLE,
+    config_option,
+    configured,
+    state_directory,
+    state_option,
+)
 from edgegate.cloudcli import cloud
 from edgegate.cloudcli_data import backup, restore
 from edgegate.synccli import enroll, status, sync
 
 if TYPE_CHECKING:
     from sqlite3 import Connection
-
-    from edgegate.config import Config
-
-CONFIG = "/etc/edgegate/config.toml"
-
-config_option = click.option(
-    "--config",
-    "-c",
-    type=click.Path(path_type=Path),
-    envvar="EDGEGATE_CONFIG",
-    default=CONFIG,
-    show_default=True,
-    help="The configuration file.",
-)
-state_option = click.option(
-    "--state-dir",
-    type=click.Path(path_type=Path),
-    help="Where the databases are; else where the configuration says.",
-)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -59,7 +48,7 @@ def run(config: Path) -> None:
     from edgegate import logs
     from edgegate.app import App
 
-    settings = _load(config)
+    settings = configured(config)
     logs.set_up(settings.log.level, for_journal="JOURNAL_STREAM" in os.environ)
     app = App(settings, config_path=config)
     # Its hand-overs between threads take half as long, and a tap has two of them.
@@ -77,11 +66,11 @@ def demo(tour: bool) -> None:
 
 
 @main.command("check-config")
-@click.argument("file", type=click.Path(path_type=Path), envvar="EDGEGATE_CONFIG", default=CONFIG)
+@click.argument("file", type=click.Path(path_type=Path), envvar=CONFIG_VARIABLE, default=CONFIG)
 @click.option("--dump", is_flag=True, help="Print all settings as they are in effect.")
 def check_config(file: Path, dump: bool) -> None:
     """Say everything that is wrong with a configuration; exit 2 if anything is."""
-    settings = _load(file)
+    settings = configured(file)
     for name, device in settings.devices():
         if device.load_error:
             click.echo(f"{file}: {name}: warning: {device.load_error}", err=True)
@@ -165,9 +154,9 @@ def explain(
     from edgegate.explain import render, to_json
     from edgegate.store.reading import open_for_reading, reading_books
 
-    with open_for_reading(_state_dir(config, state_dir)) as files:
-        books = reading_books(files)
-        explanation = explained(books, customer, door, location, _instant(at_text))
+    at = _instant(at_text)
+    with open_for_reading(state_directory(config, state_dir)) as files:
+        explanation = explained(reading_books(files), customer, door, location, at)
     if as_json:
         click.echo(to_json(explanation))
     else:
@@ -227,7 +216,7 @@ def replay(  # noqa: PLR0913, PLR0917 - one for each option
     if records is not None:
         known = partial(from_file, records)
     else:
-        known = partial(from_cache, _state_dir(config, state_dir) / "cache.db")
+        known = partial(from_cache, state_directory(config, state_dir) / "cache.db")
     sys.exit(what_if(exports, changes, known, as_json=as_json, list_not_reproduced=not_reproduced))
 
 
@@ -242,31 +231,17 @@ def lock_all(config: Path) -> None:
     """Leave every strike locked; a fail-safe one stays released while the fire input is active."""
     from edgegate.lockall import lock_all as lock
 
-    faults = asyncio.run(lock(_load(config)))
+    faults = asyncio.run(lock(configured(config)))
     for fault in faults:
         click.echo(fault, err=True)
     sys.exit(1 if faults else 0)
-
-
-def _load(path: Path) -> "Config":
-    from edgegate.config import ConfigError, load_config
-
-    try:
-        return load_config(path)
-    except ConfigError as error:
-        click.echo(str(error), err=True)
-        sys.exit(2)
-
-
-def _state_dir(config: Path, state_dir: Path | None) -> Path:
-    return state_dir if state_dir is not None else Path(_load(config).device.state_dir)
 
 
 @contextmanager
 def _ledger(config: Path, state_dir: Path | None) -> Iterator["Connection"]:
     from edgegate.store.reading import open_for_reading
 
-    with open_for_reading(_state_dir(config, state_dir)) as files:
+    with open_for_reading(state_directory(config, state_dir)) as files:
         yield files.ledger
 
 

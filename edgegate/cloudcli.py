@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -11,12 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgegate.clioptions import end, existing_file
+
 if TYPE_CHECKING:
     from edgegate_sync.cloud.cloud import Settings
 
 DATABASE = "sqlite:////var/lib/edgegate-cloud/cloud.db"
 SQLITE = "sqlite:///"
 
+LEVELS = ("debug", "info", "warning", "error")
 SCOPES = ("read", "write", "devices", "admin", "metrics")
 
 
@@ -49,17 +51,17 @@ def cloud() -> None:
 @_stored
 @click.option("--listen", default="127.0.0.1:8443", show_default=True, help="HOST:PORT")
 @click.option("--name", "names", multiple=True, help="A name its own certificate is for; repeat.")
-@click.option("--tls-cert", type=click.Path(path_type=Path), help="A certificate of your own.")
-@click.option("--tls-key", type=click.Path(path_type=Path), help="The key of that certificate.")
+@click.option("--tls-cert", type=existing_file, help="A certificate of your own.")
+@click.option("--tls-key", type=existing_file, help="The key of that certificate.")
 @click.option("--no-migrate", is_flag=True, help="For several workers: migrate beforehand.")
 @click.option("--broker", help="HOST[:PORT] of the MQTT broker (TLS).")
-@click.option("--broker-ca", type=click.Path(path_type=Path))
-@click.option("--broker-cert", type=click.Path(path_type=Path))
-@click.option("--broker-key", type=click.Path(path_type=Path))
+@click.option("--broker-ca", type=existing_file)
+@click.option("--broker-cert", type=existing_file)
+@click.option("--broker-key", type=existing_file)
 @click.option("--broker-public", help="HOST[:PORT] where devices find it; else as --broker.")
 @click.option("--broker-websocket", type=click.IntRange(1, 65535), help="Its WebSocket port.")
 @click.option("--no-dynamic-security", is_flag=True, help="Leave the broker's clients alone.")
-@click.option("--log-level", default="info", show_default=True)
+@click.option("--log-level", default="info", show_default=True, type=click.Choice(LEVELS))
 def serve(listen: str, log_level: str, **options: Any) -> None:
     """Serve devices and administrators over HTTPS until told to stop."""
     with _explained():
@@ -199,7 +201,10 @@ def _directory(database: str, key_file: Path | None) -> Path:
     if database.startswith(SQLITE):
         return key_file or Path(database.removeprefix(SQLITE)).with_suffix(".key")
     if key_file is None:
-        raise click.UsageError("PostgreSQL needs --key-file: where the master key is or will be.")
+        raise click.UsageError(
+            "--database is sqlite:///path or postgresql+asyncpg://user@host/name; the latter needs"
+            " --key-file: where the master key is or will be."
+        )
     return key_file
 
 
@@ -230,16 +235,27 @@ def _explained() -> Iterator[None]:
         from edgegate_sync.cloud.migrate import RevisionError
         from edgegate_sync.cloud.vault import VaultError
     except ModuleNotFoundError as error:
-        click.echo(f"{error.name} is not installed: pip install 'edgegate[cloud]'", err=True)
-        sys.exit(2)
+        end(f"{error.name} is not installed: pip install 'edgegate[cloud]'")
     try:
         yield
     except SiteUnknownError as error:
-        click.echo(f'There is no site "{error}".', err=True)
-        sys.exit(2)
+        end(f'There is no site "{error}".')
+    except DBAPIError as error:
+        end(f"The database refuses: {error.orig}. Is it the one that --database should name?")
+    except OSError as error:
+        end(_sentence(error))
     except (
-        *(DatabaseUrlError, DBAPIError, OSError, RequestFaultError),
+        *(DatabaseUrlError, RequestFaultError),
         *(RevisionError, ValueError, VaultError),
     ) as error:
-        click.echo(str(error), err=True)
-        sys.exit(2)
+        end(str(error))
+
+
+def _sentence(error: OSError) -> str:
+    told = error.strerror or str(error)
+    if error.filename is not None:
+        return f"{error.filename}: {told}."
+    # A socket that is not there has no name; an address that cannot be listened on tells its own.
+    if isinstance(error, ConnectionError | FileNotFoundError):
+        return f"{told}. Is the database running where --database says?"
+    return f"{told}."

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgegate.clioptions import config_option, existing_file, state_directory, state_option
 from edgegate.cloudcli import _explained, _settings, _stored, cloud
 
 if TYPE_CHECKING:
@@ -17,12 +18,10 @@ if TYPE_CHECKING:
 
 MAPPINGS = ("andcards", "cobot", "deskie", "edgegate", "nexudus", "spacebring")
 FAULTS_SHOWN_MAX = 1_000
-CONFIG = "/etc/edgegate/config.toml"
 
-_file = click.Path(path_type=Path, exists=True, dir_okay=False)
 _passphrase = click.option(
     "--passphrase-file",
-    type=_file,
+    type=existing_file,
     help="Where the passphrase is, on one line; else it is asked for.",
 )
 
@@ -68,7 +67,7 @@ def import_files(
 @cloud.command("site-key")
 @_stored
 @click.option("--site", required=True)
-@click.argument("file", type=_file)
+@click.argument("file", type=existing_file)
 def site_key(database: str, key_file: Path | None, site: str, file: Path) -> None:
     """Deposit the site's key, the one of its devices, so that card numbers can be imported."""
     with _explained():
@@ -96,7 +95,7 @@ def backup_cloud(
 
 @cloud.command("restore")
 @_stored
-@click.argument("source", type=_file, required=False)
+@click.argument("source", type=existing_file, required=False)
 @click.option("--replace", is_flag=True, help="Set what is there aside.")
 @click.option("--check", is_flag=True, help="Only see that database and keys belong together.")
 @_passphrase
@@ -127,7 +126,9 @@ def restore_cloud(
 @cloud.command("demo-data")
 @_stored
 @click.option("--site", default="demo", show_default=True)
-@click.option("--site-key", type=_file, help="Of the site's devices: then there are cards too.")
+@click.option(
+    "--site-key", type=existing_file, help="Of the site's devices: then there are cards too."
+)
 def demo_data(database: str, key_file: Path | None, site: str, site_key: Path | None) -> None:
     """Make a believable space: two locations, doors, plans, 40 members with all kinds of passes."""
     with _explained():
@@ -139,27 +140,23 @@ def demo_data(database: str, key_file: Path | None, site: str, site_key: Path | 
 
 @click.command("backup")
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--config", "-c", type=click.Path(path_type=Path), default=CONFIG, show_default=True)
-@click.option(
-    "--state-dir", type=click.Path(path_type=Path), help="Else as the configuration says."
-)
+@config_option
+@state_option
 @_passphrase
 def backup(out: Path, config: Path, state_dir: Path | None, passphrase_file: Path | None) -> None:
     """Write this appliance's ledger and identity into one encrypted file; it may be running."""
     with _explained(), _sealed():
         from edgegate_sync.appliance import backup as box
 
-        words = _words(passphrase_file, confirm=True)
-        box.make(_state_dir(config, state_dir), out, words)
+        where = state_directory(config, state_dir)
+        box.make(where, out, _words(passphrase_file, confirm=True))
         click.echo(f"Ledger and identity are in {out}.")
 
 
 @click.command("restore")
-@click.argument("source", type=_file)
-@click.option("--config", "-c", type=click.Path(path_type=Path), default=CONFIG, show_default=True)
-@click.option(
-    "--state-dir", type=click.Path(path_type=Path), help="Else as the configuration says."
-)
+@click.argument("source", type=existing_file)
+@config_option
+@state_option
 @click.option("--replace", is_flag=True, help="Set the ledger that is there aside.")
 @_passphrase
 def restore(
@@ -173,24 +170,18 @@ def restore(
     with _explained(), _sealed():
         from edgegate_sync.appliance import backup as box
 
-        words = _words(passphrase_file)
-        done = box.restore(_state_dir(config, state_dir), source, words, replace=replace)
+        where = state_directory(config, state_dir)
+        done = box.restore(where, source, _words(passphrase_file), replace=replace)
         click.echo(f"Restored as of {done.made_at}; the ledger goes on in epoch {done.epoch}.")
         if not done.has_identity:
             click.echo("It had no identity: enrol with `edgegate enroll`.")
 
 
-def _state_dir(config: Path, state_dir: Path | None) -> Path:
-    if state_dir is not None:
-        return state_dir
-    from edgegate.config import load_config
-
-    return Path(load_config(config).device.state_dir)
-
-
 def _words(file: Path | None, *, confirm: bool = False) -> str:
     if file is not None:
         return file.read_text(encoding="utf-8").rstrip("\r\n")
+    if not sys.stdin.isatty():
+        raise click.UsageError("without a terminal the passphrase comes from --passphrase-file")
     return str(click.prompt("Passphrase", hide_input=True, confirmation_prompt=confirm))
 
 

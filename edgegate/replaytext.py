@@ -37,7 +37,7 @@ def _read_all(files: list[Path]) -> tuple[list[Scenario], list[Fault]]:
         except FaultsError as error:
             faults += error.faults
     if not files:
-        faults.append(Fault("", None, "", "there is no scenario file in what was named"))
+        faults.append(Fault("", None, "", "there is no scenario file (*.toml) in what was named"))
     return scenarios, faults
 
 

@@ -5,26 +5,16 @@ import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import click
+
+from edgegate.clioptions import config_option, configured, end
 
 if TYPE_CHECKING:
     from edgegate.config import Config
     from edgegate.status import Progress, Status, Whose
     from edgegate_sync.appliance.identity import Identity
-
-CONFIG = "/etc/edgegate/config.toml"
-
-_config = click.option(
-    "--config",
-    "-c",
-    type=click.Path(path_type=Path),
-    envvar="EDGEGATE_CONFIG",
-    default=CONFIG,
-    show_default=True,
-    help="The configuration file.",
-)
 
 
 @click.command()
@@ -36,11 +26,11 @@ _config = click.option(
     type=click.Path(path_type=Path),
     help="Where the identity goes; else where the configuration says.",
 )
-@_config
+@config_option
 def enroll(url: str, claim: str, name: str | None, state_dir: Path | None, config: Path) -> None:
     """Make this computer a device of a site in the cloud; the claim code comes from there."""
     # A device may be enrolled before it is configured.
-    settings = _load(config) if state_dir is None or config.exists() else None
+    settings = configured(config) if state_dir is None or config.exists() else None
     if settings is not None:
         state_dir = state_dir or Path(settings.device.state_dir)
         name = name or settings.device.id
@@ -49,11 +39,11 @@ def enroll(url: str, claim: str, name: str | None, state_dir: Path | None, confi
     try:
         from edgegate_sync.appliance.enrol import EnrolError, enrol
     except ModuleNotFoundError as error:
-        _end(f"{error.name} is not installed: pip install 'edgegate[cloud]'")
+        end(f"{error.name} is not installed: pip install 'edgegate[cloud]'")
     try:
         identity = asyncio.run(enrol(url, claim, state_dir, name))
     except EnrolError as error:
-        _end(f"Not enrolled: {error}.")
+        end(f"Not enrolled: {error}.")
     click.echo(f"Enrolled as {identity.site}/{identity.device}; the identity is in {state_dir}.")
     click.echo(f"The certificate is good until {identity.life[1]:%Y-%m-%d} and renews itself.")
     broker = identity.broker()
@@ -64,7 +54,7 @@ def enroll(url: str, claim: str, name: str | None, state_dir: Path | None, confi
 
 
 @click.command()
-@_config
+@config_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(config: Path, as_json: bool) -> None:
     """Say how the appliance is doing; from its files where the daemon does not run."""
@@ -80,7 +70,7 @@ def status(config: Path, as_json: bool) -> None:
         try:
             found = from_files(whose, datetime.now(UTC), _expiry(whose))
         except StoreUnavailableError as missing:
-            _end(_sentence(missing))
+            end(_sentence(missing))
     _show(found, as_json=as_json)
 
 
@@ -90,7 +80,7 @@ def sync() -> None:
 
 
 @sync.command()
-@_config
+@config_option
 def now(config: Path) -> None:
     """Pull and upload now, and show how it goes; exit 1 if it did not come to its end."""
     from edgegate.control import ControlError, ask_sync
@@ -104,7 +94,7 @@ def now(config: Path) -> None:
                 click.echo(line)
                 shown = line
     except ControlError as error:
-        _end(_sentence(error))
+        end(_sentence(error))
     sys.exit(0 if progress is not None and progress.done else 1)
 
 
@@ -148,7 +138,7 @@ def _show(found: "Status", *, as_json: bool) -> None:
 def _whose(config: Path) -> "Whose":
     from edgegate.status import Whose
 
-    settings = _load(config)
+    settings = configured(config)
     return Whose(
         site=settings.site.id,
         device=settings.device.id,
@@ -169,20 +159,6 @@ def _expiry(whose: "Whose") -> datetime | None:
         return None
 
 
-def _load(path: Path) -> "Config":
-    from edgegate.config import ConfigError, load_config
-
-    try:
-        return load_config(path)
-    except ConfigError as error:
-        _end(str(error))
-
-
 def _sentence(error: Exception) -> str:
     text = str(error)
     return f"{text[:1].upper()}{text[1:]}."
-
-
-def _end(why: str) -> NoReturn:
-    click.echo(why, err=True)
-    sys.exit(2)

@@ -72,7 +72,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "cli": tuple(
         f"edgegate.{name}"
         for name in (
-            *("cli", "cloudcli", "cloudcli_data", "synccli", "__main__"),
+            *("cli", "clioptions", "cloudcli", "cloudcli_data", "synccli", "__main__"),
             *("replaytext", "whatiftext", "ledgertext", "statustext"),
         )
     ),

@@ -29,6 +29,11 @@ def open_for_reading(state_dir: Path) -> Iterator[ReadFiles]:
     Raises:
         click.ClickException: if they are not there or cannot be read; it says so in a sentence.
     """
+    if not (state_dir / "ledger.db").exists():
+        raise click.ClickException(
+            f"there is no ledger.db in {state_dir}: the appliance has not run there, or --state-dir"
+            " or --config should name another place"
+        )
     try:
         with (
             closing(connect_read_only(state_dir / "ledger.db")) as ledger,

@@ -1,0 +1,53 @@
+"""What commands of the appliance share: where its configuration and its databases are."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+if TYPE_CHECKING:
+    from edgegate.config import Config
+
+CONFIG = "/etc/edgegate/config.toml"
+CONFIG_VARIABLE = "EDGEGATE_CONFIG"
+
+config_option = click.option(
+    "--config",
+    "-c",
+    type=click.Path(path_type=Path),
+    envvar=CONFIG_VARIABLE,
+    default=CONFIG,
+    show_default=True,
+    help="The configuration file.",
+)
+state_option = click.option(
+    "--state-dir",
+    type=click.Path(path_type=Path),
+    help="Where the databases are; else where the configuration says.",
+)
+existing_file = click.Path(path_type=Path, exists=True, dir_okay=False)
+
+
+def configured(path: Path) -> "Config":
+    """The configuration; where anything is wrong with it, that is said and the command ends."""
+    from edgegate.config import ConfigError, load_config
+
+    try:
+        return load_config(path)
+    except ConfigError as error:
+        click.echo(str(error), err=True)
+        if not path.exists():
+            end(f"Name yours here or in {CONFIG_VARIABLE}, or make one after config.example.toml.")
+        sys.exit(2)
+
+
+def state_directory(config: Path, state_dir: Path | None) -> Path:
+    """Where the databases are."""
+    return state_dir if state_dir is not None else Path(configured(config).device.state_dir)
+
+
+def end(why: str) -> NoReturn:
+    """End the command with exit code 2, saying why."""
+    click.echo(why, err=True)
+    sys.exit(2)
