@@ -1,8 +1,6 @@
 """Time that passes while the daemon is off or asleep, and a clock that jumps."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
@@ -30,6 +28,7 @@ from edgegate.store.books import Books
 from edgegate.store.files import Store
 from edgegate.store.ledger import EntryType, Stamp
 from edgegate_emulators.board import Board
+from fakes.appliance import running
 from fakes.robustness import WAIT_S, Place, show_code, tap, until
 from fakes.sites import put_records
 
@@ -115,23 +114,11 @@ def appliance(place: Place, clock: StepClock) -> Appliance:  # noqa: ARG001 - it
     return Appliance(App(load_config(place.config), passages.put_nowait), passages)
 
 
-@asynccontextmanager
-async def at_work(app: App) -> AsyncIterator[None]:
-    """An appliance that is ready, and is stopped at the end."""
-    work = asyncio.create_task(app.run())
-    try:
-        await asyncio.wait_for(app.ready.wait(), WAIT_S)
-        yield
-    finally:
-        app.stop()
-        await work
-
-
 async def test_a_clock_that_jumps_ahead_and_back_sells_no_day_twice(
     place: Place, clock: StepClock, appliance: Appliance
 ) -> None:
     with Board(place.site.board) as board:
-        async with at_work(appliance.app):
+        async with running(appliance.app):
             await asyncio.to_thread(board.wait_connected, "front-reader", WAIT_S)
             for step in (timedelta(0), timedelta(days=400), -timedelta(days=400)):
                 clock.at += step

@@ -182,17 +182,21 @@ async def test_an_entry_that_the_cloud_puts_aside_is_remembered_by_name(tmp_path
         ]
 
 
+async def restored(top: Path, cloud: LedgerCloud, count: int) -> None:
+    """Report and upload, back up, do so once more, and go back to the backup."""
+    for _ in range(2):
+        async with line(top, cloud) as at:
+            await at.device.report(count)
+            await at.uploader.upload_all()
+        if not (top / "backup").exists():
+            shutil.copytree(top / "front", top / "backup")
+    shutil.rmtree(top / "front")
+    shutil.move(top / "backup", top / "front")
+
+
 async def test_a_restored_backup_begins_a_new_epoch(tmp_path: Path) -> None:
     cloud = LedgerCloud()
-    async with line(tmp_path, cloud) as at:
-        await at.device.report(10)
-        await at.uploader.upload_all()
-    shutil.copytree(tmp_path / "front", tmp_path / "backup")
-    async with line(tmp_path, cloud) as at:
-        await at.device.report(10)
-        await at.uploader.upload_all()
-    shutil.rmtree(tmp_path / "front")
-    shutil.move(tmp_path / "backup", tmp_path / "front")
+    await restored(tmp_path, cloud, 10)
     async with line(tmp_path, cloud) as at:
         await at.uploader.upload_all()
         assert "it was cut off" in at.faults[0]
@@ -207,15 +211,7 @@ async def test_a_restored_backup_begins_a_new_epoch(tmp_path: Path) -> None:
 
 async def test_entries_written_before_the_fork_was_known_are_put_aside(tmp_path: Path) -> None:
     cloud = LedgerCloud()
-    async with line(tmp_path, cloud) as at:
-        await at.device.report(3)
-        await at.uploader.upload_all()
-    shutil.copytree(tmp_path / "front", tmp_path / "backup")
-    async with line(tmp_path, cloud) as at:
-        await at.device.report(3)
-        await at.uploader.upload_all()
-    shutil.rmtree(tmp_path / "front")
-    shutil.move(tmp_path / "backup", tmp_path / "front")
+    await restored(tmp_path, cloud, 3)
     async with line(tmp_path, cloud) as at:
         await at.device.report(4, "in the dark")
         await at.uploader.upload_all()
