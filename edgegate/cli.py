@@ -80,7 +80,7 @@ def check_config(file: Path, dump: bool) -> None:
         click.echo(dump_config(settings), nl=False)
     else:
         doors, readers = len(settings.doors), len(settings.readers)
-        click.echo(f"{file} is in order: {doors} doors, {readers} readers.")
+        click.echo(f"{file} is in order (doors: {doors}, readers: {readers}).")
 
 
 @main.group()

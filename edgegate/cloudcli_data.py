@@ -214,6 +214,6 @@ def _show(report: "ImportReport") -> None:
             f" {tally.gone} gone"
         )
     if report.faults_count:
-        click.echo(f"{report.faults_count} faults; nothing was written.", err=True)
+        click.echo(f"Faults: {report.faults_count}; nothing was written.", err=True)
     elif report.written:
         click.echo(f"Imported, as of {datetime.now(UTC):%Y-%m-%d %H:%M} UTC.")

@@ -92,6 +92,9 @@ class Keyboard:
             elif key in self._actions:
                 self._actions[key]()
                 self._stage.changed.set()
+            elif key.isprintable():
+                self.note = f'Nothing happens at "{key}"; the keys are on the left, q quits.'
+                self._stage.changed.set()
 
     def end(self) -> None:
         """End the show, and what is under way with it."""

@@ -296,6 +296,8 @@ def test_a_door_shoved_and_held_open_is_an_alarm_and_ctrl_c_gives_the_terminal_b
     terminal.shows("no tap yet")
     terminal.press("o")
     terminal.shows("The door is locked and does not move")
+    terminal.press("#")
+    terminal.shows('Nothing happens at "#"; the keys are on the left, q quits.')
     terminal.press("s")
     terminal.shows("ALARM: forced open")
     terminal.press("p")
