@@ -132,7 +132,12 @@ def next_step(draw: Draw, books: Books, *, clock_steps: bool) -> Step:
         case "exit":
             out = "out" if place == "house" else "annex-out"
             step = replace(step, customer=customer, place=out)
-        case "checkin" | "checkout" | "wifi" | "wifi_stop":
+        case "checkin" | "checkout" | "wifi":
+            step = replace(step, customer=customer, place=place)
+        case "wifi_stop":
+            # Somebody who is on it, if there is anybody: else it would hardly ever matter (S-06).
+            on = [(s.customer, s.location) for s in books.sessions() if s.wifi]
+            customer, place = draw.one(on or [(customer, place)])
             step = replace(step, customer=customer, place=place)
         case "put":
             left = draw.one([0, 1, 5, 60]) if draw.maybe(1, 5) else None
