@@ -51,6 +51,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "drivers": ("edgegate_drivers",),
     "records": ("edgegate.records",),
     "wire": ("edgegate_sync.wire",),
+    "waiting": ("edgegate_sync.cancelling", "edgegate_sync.mqtt"),
     "uplink": ("edgegate_sync.appliance",),
     "cloud": ("edgegate_sync.cloud",),
     "sync": ("edgegate_sync",),
@@ -96,8 +97,11 @@ ALLOWED: dict[str, frozenset[str]] = {
     "replay": LINE | {"config", "replay"},
     "drivers": frozenset({"passes", "ports", "drivers"}),
     "wire": frozenset({"passes", "records", "store", "wire"}),
-    "uplink": LINE | {"config", "package", "service", "wire", "uplink"},
-    "cloud": frozenset({"passes", "records", "store", "credentials", "wire", "package", "cloud"}),
+    "waiting": frozenset({"waiting"}),
+    "uplink": LINE | {"config", "package", "service", "wire", "waiting", "uplink"},
+    "cloud": frozenset(
+        {"passes", "records", "store", "credentials", "wire", "waiting", "package", "cloud"}
+    ),
     "sync": frozenset(),
     "emulators": frozenset({"emulators"}),
     "app": APP,

@@ -11,10 +11,12 @@ from typing import Any
 import aiomqtt
 import pytest
 
+from edgegate_sync.cancelling import unfinished
 from rig.authority import Identity
 from rig.mosquitto import ADMIN, Mosquitto
 
 WAIT_S = 20.0
+END_S_MAX = 60
 SITE = "mill"
 DEVICES = ("front", "back")
 
@@ -81,7 +83,8 @@ async def running(*tasks: Any) -> AsyncIterator[None]:
     finally:
         for task in started:
             task.cancel()
-        await asyncio.wait(started)
+        _, endless = await asyncio.wait(started, timeout=END_S_MAX)
+        assert not endless, unfinished()
 
 
 async def next_of(client: aiomqtt.Client) -> aiomqtt.Message:

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from edgegate_sync.cloud.app import serving
+from edgegate_sync.cloud.app import serving, working
 from edgegate_sync.cloud.authority import private_pem
 from edgegate_sync.cloud.cloud import Cloud, Settings, opened
 from edgegate_sync.cloud.desk import ensure_site
@@ -159,13 +159,8 @@ async def running(
             if site is not None:
                 await ensure_site(writing, cloud.keys, site)
         port = await stack.enter_async_context(serving(cloud, "127.0.0.1", 0))
-        beside = asyncio.create_task(cloud.run(), name="cloud")
+        await stack.enter_async_context(working(cloud))
         ca = (await cloud.keys.cloud()).certificate_pem
         base = f"https://localhost:{port}"
         callers = await stack.enter_async_context(AsyncExitStack())
-        try:
-            yield RunningCloud(cloud, base, ca, secret, callers, directory)
-        finally:
-            beside.cancel()
-            await asyncio.wait((beside,))
-            assert beside.cancelled() or beside.result() is None
+        yield RunningCloud(cloud, base, ca, secret, callers, directory)

@@ -10,9 +10,9 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Awaitable, Callable, Iterable
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from functools import partial
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple
 
 import aiomqtt
 from msgspec import Struct
@@ -24,6 +24,8 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edgegate.ports import OperatingError
 from edgegate_sync.appliance.backoff import Backoff
+from edgegate_sync.cancelling import apart
+from edgegate_sync.mqtt import Client
 
 log = logging.getLogger(__name__)
 
@@ -42,9 +44,6 @@ WEBSOCKET_PATIENCE = 3.0
 
 GOODBYE_S = 1.0
 """How long the end waits to say that the device is off."""
-
-CONNECT_END_S = 2.0
-"""How long the end waits for a connection that is just being made."""
 
 
 class LinkDownError(OperatingError):
@@ -150,7 +149,6 @@ class Link:
         self._desks = [_Desk(subscription) for subscription in subscriptions]
         self._client: _Client | None = None
         self._backoff = Backoff(timing.retry_first_s, timing.retry_max_s)
-        self._is_ending = False
         self.connects = 0
         """How often a connection came about, since the start."""
         self.session_present = False
@@ -171,18 +169,12 @@ class Link:
 
     async def run(self) -> None:
         """Keep the connection up, for ever."""
-        self._is_ending = False
         async with asyncio.TaskGroup() as group:
             group.create_task(self._keep_up(), name="link connection")
             for desk in self._desks:
                 for number in range(desk.subscription.workers):
                     name = f"link {desk.subscription.topic} {number}"
                     group.create_task(self._serve(desk), name=name)
-            try:
-                await asyncio.Event().wait()
-            finally:
-                # A cancelling can be lost in what the connection waits for: see `_heed_cancelling`.
-                self._is_ending = True
 
     async def publish(self, message: Message) -> None:
         """Publish a message and return once the broker has acknowledged it.
@@ -200,10 +192,10 @@ class Link:
             raise LinkDownError(f"the broker did not take a message: {error}") from error
 
     async def _keep_up(self) -> None:
-        while not self._is_ending:
+        while True:
             connects = self.connects
             try:
-                await self._connect_and_listen()
+                await apart(self._connect_and_listen())
             except* (aiomqtt.MqttError, OSError) as errors:
                 # Certificate and key are read anew for each connection, and may be missing.
                 self._note_down(errors.exceptions[0])
@@ -219,21 +211,19 @@ class Link:
             self._on_down(detail)
 
     async def _connect_and_listen(self) -> None:
-        client = self._new_client(await asyncio.to_thread(self._tls))
-        await _enter(client)
-        try:
-            await self._subscribe(client)
-            self._began(client)
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._receive(client), name="link receive")
-                group.create_task(self._beat(client), name="link heartbeat")
-                group.create_task(_until_broken(client), name="link watch")
-        except asyncio.CancelledError:
-            await _say_goodbye(client, self._will)
-            raise
-        finally:
-            self._client = None
-            await _leave(client)
+        async with self._new_client(await asyncio.to_thread(self._tls)) as client:
+            try:
+                await self._subscribe(client)
+                self._began(client)
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(self._receive(client), name="link receive")
+                    group.create_task(self._beat(client), name="link heartbeat")
+                    group.create_task(_until_broken(client), name="link watch")
+            except asyncio.CancelledError:
+                await _say_goodbye(client, self._will)
+                raise
+            finally:
+                self._client = None
 
     def _began(self, client: "_Client") -> None:
         self._client = client
@@ -277,8 +267,6 @@ class Link:
             if any(isinstance(code, ReasonCode) and code.is_failure for code in codes):
                 # Up but deaf it would keep the long poll away; the cloud may not have told it yet.
                 raise aiomqtt.MqttError(f"the broker refuses the topic {desk.subscription.topic}")
-        if self._is_ending:
-            raise asyncio.CancelledError
 
     async def _receive(self, client: "_Client") -> None:
         async for message in client.messages:
@@ -344,8 +332,8 @@ class _Inbox(asyncio.Queue[aiomqtt.Message]):
         return item
 
 
-class _Client(aiomqtt.Client):
-    """aiomqtt's client, which says whether the session was kept and can be closed by force."""
+class _Client(Client):
+    """A client that says whether the session was kept, and hears that it is broken."""
 
     session_present = False
 
@@ -368,42 +356,6 @@ class _Client(aiomqtt.Client):
         """Publish with QoS 1; returns once acknowledged."""
         properties = _publish_properties(message)
         await self.publish(message.topic, message.payload, 1, message.retain, properties)
-        _heed_cancelling()
-
-    def cut(self) -> Self:
-        """Close the socket, whatever it was doing: aiomqtt leaves one open that hung."""
-        self._client._sock_close()  # noqa: SLF001 - paho drops no connection in a public way
-        return self
-
-
-def _heed_cancelling() -> None:
-    """End a task that was cancelled at the moment at which what it waited for came.
-
-    Python 3.11's `wait_for`, which aiomqtt uses, then returns the result as if nothing had been.
-    """
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
-
-
-async def _enter(client: _Client) -> None:
-    """Connect; paho does so on a thread that cannot be cancelled, and so is waited for shortly."""
-    entering = asyncio.ensure_future(client.__aenter__())
-    with ExitStack() as undone:
-        undone.callback(client.cut)
-        try:
-            await asyncio.shield(entering)
-        except asyncio.CancelledError:
-            await asyncio.wait({entering}, timeout=CONNECT_END_S)
-            entering.cancel()
-            raise
-        undone.pop_all()
-
-
-async def _leave(client: _Client) -> None:
-    with suppress(aiomqtt.MqttError):
-        await client.__aexit__(None, None, None)
-    client.cut()
 
 
 async def _until_broken(client: _Client) -> None:

@@ -46,6 +46,7 @@ from edgegate_sync.appliance.renew import (
 )
 from edgegate_sync.appliance.state import FeedStanding, Outlets, Sources, StateReporter
 from edgegate_sync.appliance.upload import Uploader
+from edgegate_sync.cancelling import apart
 from edgegate_sync.wire import enrolment
 from edgegate_sync.wire.changes import decode_message
 from edgegate_sync.wire.errors import MalformedError
@@ -139,7 +140,6 @@ class Uplink:
         self.state: StateReporter | None = None
         self.faults = 0
         """How many rounds ended in something unexpected since the start."""
-        self._is_ending = False
         self.pulls = 0
         """How many pulls were complete since the start."""
         self._due = asyncio.Event()
@@ -196,7 +196,7 @@ class Uplink:
             raise CloudError(f"the device's certificate cannot be read: {error}") from error
         try:
             async with CloudClient(self._parts.settings.url, context) as client:
-                await self._exchange(client)
+                await apart(self._exchange(client))
         except* CertificateRevokedError as errors:
             await self._rest(str(errors.exceptions[0]))
 
@@ -235,14 +235,9 @@ class Uplink:
             work = [
                 group.create_task(self._keep(name, loop), name=name) for name, loop in loops.items()
             ]
-            try:
-                await self._renewed.wait()
-            finally:
-                # A loop that fails at this moment shall not begin again.
-                self._is_ending = True
+            await self._renewed.wait()
             for task in work:
                 task.cancel()
-        self._is_ending = False
 
     def _new_link(self, will: Message) -> Link | None:
         parts = self._parts
@@ -285,10 +280,8 @@ class Uplink:
         backoff = Backoff(first_s=1.0)
         while True:
             try:
-                await loop()
+                await apart(loop())
                 backoff.reset()
-                if self._is_ending:
-                    return
                 continue
             except CertificateRevokedError:
                 raise
@@ -298,8 +291,6 @@ class Uplink:
                 self.faults += 1
                 log.exception("%s failed unexpectedly and begins again", name)
                 self._note(name, DriverStatus.SELF_CHECK_FAILED, repr(error))
-            if self._is_ending:
-                return
             await asyncio.sleep(backoff.delay_s())
 
     # Changes from the cloud.
@@ -311,7 +302,7 @@ class Uplink:
         while True:
             self._due.clear()
             try:
-                pulled = await self.feed.pull(client, wait_s)
+                pulled = await apart(self.feed.pull(client, wait_s))
             except OperatingError as error:
                 raise_if_revoked(error)
                 if isinstance(error, CloudError):

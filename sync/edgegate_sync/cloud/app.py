@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
+from edgegate_sync.cancelling import ended
 from edgegate_sync.cloud import (
     admin_api,
     csv_import_api,
@@ -40,6 +41,12 @@ OPERATIONS = (*DEVICE_OPERATIONS, *ADMIN_OPERATIONS)
 
 SHUTDOWN_S_MAX = 5
 """How long answers that are under way may take when it ends; polls are let go at once."""
+
+END_S_MAX = 30
+"""How long what goes on beside the requests may take to end; the process then ends without it.
+
+A statement that is begun is ended, waits for locks included, and the broker is taken leave of.
+"""
 
 HEADER_BYTES_MAX = 8190
 
@@ -75,6 +82,20 @@ async def serving(
         await runner.cleanup()
 
 
+@asynccontextmanager
+async def working(cloud: Cloud) -> AsyncIterator[asyncio.Task[None]]:
+    """Do what goes on beside the requests until the end of the block.
+
+    Raises:
+        EndlessError: some of it does not end; whatever else ended it is raised too.
+    """
+    beside = asyncio.create_task(cloud.run(), name="cloud")
+    try:
+        yield beside
+    finally:
+        await ended(beside, END_S_MAX)
+
+
 async def serve(settings: Settings, host: str, port: int, say: Callable[[str], None]) -> None:
     """Serve until SIGTERM or SIGINT."""
     stop = asyncio.Event()
@@ -85,14 +106,9 @@ async def serve(settings: Settings, host: str, port: int, say: Callable[[str], N
         secret = await first_token(cloud)
         if secret is not None:
             say(f"The first API token, told this once: {secret}")
-        beside = asyncio.create_task(cloud.run(), name="cloud")
-        async with serving(cloud, host, port) as bound:
+        async with working(cloud) as beside, serving(cloud, host, port) as bound:
             say(f"Serving on https://{host}:{bound}")
             stopped = asyncio.create_task(stop.wait(), name="stop")
+            # What ends it, if it is not the signal, ends the process.
             await asyncio.wait((beside, stopped), return_when=asyncio.FIRST_COMPLETED)
             stopped.cancel()
-        beside.cancel()
-        # What ended it, if it was not the signal, ends the process.
-        await asyncio.wait((beside,))
-        if not beside.cancelled():
-            beside.result()

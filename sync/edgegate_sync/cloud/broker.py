@@ -21,8 +21,10 @@ from paho.mqtt.properties import Properties
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from edgegate_sync.cancelling import apart
 from edgegate_sync.cloud import devices, dynsec, leases
 from edgegate_sync.cloud.publisher import Publisher
+from edgegate_sync.mqtt import Client
 from edgegate_sync.wire.commands import (
     LIFETIME_S,
     Command,
@@ -100,11 +102,11 @@ class BrokerLink:
         self._access.set()
 
     async def run(self) -> None:
-        """Stay connected for ever."""
+        """Stay connected until it is cancelled."""
         failures = 0
         while True:
             try:
-                await self._connected()
+                await apart(self._connected())
             except* (aiomqtt.MqttError, OSError, DBAPIError, PoolTimeoutError) as group:
                 failures = 0 if self.connected.is_set() else failures + 1
                 error = str(group.exceptions[0])[:300]
@@ -160,7 +162,7 @@ class BrokerLink:
 
     async def _connected(self) -> None:
         tls = await asyncio.to_thread(self._tls)
-        async with aiomqtt.Client(
+        async with Client(
             self._address.host,
             self._address.port,
             username=self._address.username,

@@ -16,6 +16,7 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from edgegate_sync.cancelling import apart
 from edgegate_sync.cloud import heads, leases, migrate, tls, tokens, webhook_events
 from edgegate_sync.cloud.authority import LEAF_DAYS
 from edgegate_sync.cloud.broker import BrokerAddress, BrokerLink
@@ -163,7 +164,7 @@ class Cloud:
         async def loop() -> None:
             while True:
                 try:
-                    await work()
+                    await apart(work())
                 except (DBAPIError, PoolTimeoutError, OSError) as error:
                     # The database is away; requests say so too.
                     fields = {"task": name, "error": str(error)[:300]}

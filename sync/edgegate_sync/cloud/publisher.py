@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from msgspec import Struct
 from sqlalchemy import or_, select, update
 
-from edgegate_sync.cloud.database import Database
+from edgegate_sync.cloud.database import Database, fetch
 from edgegate_sync.cloud.feed import Row, changes
 from edgegate_sync.cloud.feed_api import change_of
 from edgegate_sync.cloud.tables import outbox, site
@@ -82,7 +82,7 @@ class Publisher:
         )
         async with self._database.reading() as connection:
             # Most looks find nothing, and then nothing is locked.
-            if (await connection.execute(statement)).first() is None:
+            if (await fetch(connection, statement)).first() is None:
                 return []
         async with self._database.writing() as writing:
             found = await writing.execute(statement.with_for_update(of=outbox, skip_locked=True))

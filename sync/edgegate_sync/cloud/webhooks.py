@@ -22,6 +22,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from edgegate_sync.cancelling import apart
 from edgegate_sync.cloud.counters import Counters
 from edgegate_sync.cloud.database import Database, fetch
 from edgegate_sync.cloud.keys import scope_of
@@ -110,7 +111,7 @@ class Deliverer:
             self._session = session
             while True:
                 try:
-                    for one in await self._take(ENDPOINTS_MAX - self._busy):
+                    for one in await apart(self._take(ENDPOINTS_MAX - self._busy)):
                         self._busy += 1
                         name = f"cloud: webhook {one.site}/{one.id}"
                         group.create_task(self._turn(session, one), name=name)
