@@ -16,7 +16,8 @@ from edgegate.passes.model import (
     ReservationState,
     Unit,
 )
-from edgegate_sync.cloud import ingest
+from edgegate.store.projection import microseconds
+from edgegate_sync.cloud import ingest, reckon
 from edgegate_sync.cloud.database import Database, fetch, open_database
 from edgegate_sync.cloud.ledger_tables import ledger_entry, movement
 from edgegate_sync.wire.errors import MalformedError, TooLargeError
@@ -349,6 +350,22 @@ async def test_an_overdraft_is_moved_charged_or_forgiven_and_shown(books: Databa
         ("debit", "last", -1),
         ("debit", "last", -1),
     ]
+
+
+async def test_what_a_pass_paid_that_is_gone_is_given_back_when_another_pays(
+    books: Database,
+) -> None:
+    await put(books, Pass(id="last", holder="ana", amount=0))
+    device = Device("box-1")
+    device.write(use("ana", "last", START))
+    await send(books, device)
+    assert await left(books, "days") == 9
+    await put(books, Pass(id="more", holder="ana", amount=5))
+    async with books.site(SITE) as tx:
+        await tx.delete("pass", "days")
+        await reckon.refresh(tx, ["last"], microseconds(at(9999)))
+    # Each of them audits the books.
+    assert (await left(books, "last"), await left(books, "more")) == (0, 4)
 
 
 async def test_two_workers_at_once_count_every_entry_once(

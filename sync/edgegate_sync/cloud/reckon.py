@@ -227,8 +227,7 @@ def _with(known: Known, p: Pass) -> Known:
 
 async def _settle_family(tx: Transaction, books: Books, known: Known, now_us: int) -> None:
     rows = await _movements(tx, movement.c["pass"].in_(sorted(known.passes)))
-    # Of somebody who was erased nothing can be told any more, so that nothing is changed.
-    written = [row for row in rows if row.kind in SETTLEMENTS and row.customer is not None]
+    written = await _settled_before(tx, rows)
     case = await _case(tx, known, rows)
     settlements = settled(case)
     wanted = [row for s in settlements for row in _settlement_rows(s)]
@@ -237,6 +236,17 @@ async def _settle_family(tx: Transaction, books: Books, known: Known, now_us: in
     await books.open(touched)
     books.move(gained)
     books.watch(touched)
+
+
+async def _settled_before(tx: Transaction, rows: list[Any]) -> list[Any]:
+    """What was settled of these passes, with what others paid that may belong there no longer."""
+    # Of somebody who was erased nothing can be told any more, so that nothing is changed.
+    own = [row for row in rows if row.kind in SETTLEMENTS and row.customer is not None]
+    known = {row.id for row in own}
+    paid = {_paid_name(row.id) for row in own if row.kind == MovementKind.MOVED} - known
+    if not paid:
+        return own
+    return own + await _movements(tx, movement.c.id.in_(sorted(paid)))
 
 
 async def _case(tx: Transaction, known: Known, rows: list[Any]) -> Case:
@@ -282,6 +292,11 @@ async def policies(tx: Transaction) -> dict[str, tuple[Outcome, ...]]:
     return {row.location: _outcomes(row.outcomes) for row in rows}
 
 
+def _paid_name(settled: str) -> str:
+    """The name of what another pass paid, by that of what it paid for."""
+    return f"{settled}:paid"
+
+
 def _settlement_rows(s: Settlement) -> list[Row]:
     name = f"settle:{s.use.id}:{s.place}"
     charged = s.outcome is Outcome.CHARGED
@@ -293,7 +308,7 @@ def _settlement_rows(s: Settlement) -> list[Row]:
     }
     if s.to_pass is None:
         return [row]
-    paid = _row(s.use, MovementKind.PAID, f"{name}:paid", -s.to_amount)
+    paid = _row(s.use, MovementKind.PAID, _paid_name(name), -s.to_amount)
     return [row, paid | {"pass": s.to_pass, "memo": f"for the pass {s.use.spent.pass_}"}]
 
 
