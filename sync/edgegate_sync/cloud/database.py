@@ -6,6 +6,7 @@ its task is cancelled. A reading one sees one state of the database from beginni
 """
 
 import asyncio
+import logging
 import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -31,10 +32,18 @@ BUSY_S_MAX = 20
 STATEMENT_S_MAX = 60
 """How long PostgreSQL works on one statement."""
 
+SILENCE_S_MAX = STATEMENT_S_MAX + 10
+"""How long an answer of PostgreSQL is waited for: a server that vanished never sends one."""
+
+CLOSE_S_MAX = 10
+"""How long taking leave of the database may take; what is left then ends with the process."""
+
 IDLE_S_MAX = 900
 """How long PostgreSQL keeps a transaction open that does nothing: a device that reads slowly."""
 
 Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]]
+
+log = logging.getLogger(__name__)
 
 
 class DatabaseUrlError(ValueError):
@@ -121,9 +130,15 @@ class Database:
                 await finished(connection.close())
 
     async def close(self) -> None:
-        """Close every connection."""
-        await finished(self._reader.dispose())
-        await finished(self._writer.dispose())
+        """Close every connection, or leave those alone that do not let go in `CLOSE_S_MAX`."""
+        for engine in (self._reader, self._writer):
+            closing = asyncio.ensure_future(engine.dispose())
+            await finished(asyncio.wait((closing,), timeout=CLOSE_S_MAX))
+            if closing.done():
+                closing.result()
+            else:
+                closing.cancel()
+                log.warning("the database does not let go of its connections")
 
 
 async def _begun(engine: AsyncEngine) -> AsyncConnection:
@@ -218,7 +233,11 @@ def _postgresql(url: URL) -> Database:
         "statement_timeout": f"{STATEMENT_S_MAX}s",
         "idle_in_transaction_session_timeout": f"{IDLE_S_MAX}s",
     }
-    arguments: dict[str, Any] = {"server_settings": settings, "timeout": BUSY_S_MAX}
+    arguments: dict[str, Any] = {
+        "server_settings": settings,
+        "timeout": BUSY_S_MAX,
+        "command_timeout": SILENCE_S_MAX,
+    }
     if url.password is None:
         # Else asyncpg would look for ~/.pgpass at every connection, and hold up the event loop.
         arguments["password"] = os.environ.get("PGPASSWORD", "")

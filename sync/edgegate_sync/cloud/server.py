@@ -306,7 +306,7 @@ def _problem_of(error: Exception) -> ProblemError:
         case IntegrityError():
             # Two requests made the same thing at the same moment.
             return problems.conflict("Somebody else did the same just now; look again.")
-        case DBAPIError() | PoolTimeoutError() | ConnectionError():
+        case DBAPIError() | PoolTimeoutError() | ConnectionError() | TimeoutError():
             log.warning("no database", extra={"fields": {"error": str(error)[:DETAIL_MAX]}})
             return problems.busy("The database does not answer")
     number = secrets.token_hex(6)
