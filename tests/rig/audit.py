@@ -25,7 +25,7 @@ from edgegate_sync.cloud.tables import record
 from rig.processes import Box
 from rig.sites import Site
 
-DRAIN_S_MAX = 240
+DRAIN_S_MAX = 200
 
 
 @dataclass
@@ -60,12 +60,13 @@ async def drained(site: Site, database: Database) -> None:
         AssertionError: that does not come about.
     """
     seen: list[Any] = []
+    head = 0
     try:
         async with asyncio.timeout(DRAIN_S_MAX):
             while True:
                 async with database.reading() as connection:
                     head = (await feed.standing(connection, site.name)).head
-                seen = [await box.ask("look") for box in site.boxes]
+                seen = [await box.ask("account") for box in site.boxes]
                 if all(_is_drained(found, head) for found in seen):
                     return
                 await asyncio.sleep(0.1)

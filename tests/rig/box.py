@@ -13,12 +13,11 @@ import signal
 import socket
 import sys
 import time
-from collections import deque
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 import msgspec
 
@@ -42,17 +41,24 @@ from edgegate.supervisor import StatusBoard
 from edgegate_sync.appliance import uplink as uplink_module
 from edgegate_sync.appliance import upload as upload_module
 from edgegate_sync.appliance.backoff import Backoff
-from edgegate_sync.appliance.client import CloudClient, Timing
-from edgegate_sync.appliance.errors import CloudError, UnreachableError
+from edgegate_sync.appliance.client import Timing
 from edgegate_sync.appliance.identity import Identity
 from edgegate_sync.appliance.link import Link
 from edgegate_sync.appliance.link import Timing as LinkTiming
-from edgegate_sync.appliance.uplink import Parts, Uplink
-from edgegate_sync.wire.events import LedgerAnswer
+from edgegate_sync.appliance.uplink import Parts
+from edgegate_sync.cancelling import EndlessError, ended, unfinished
 from rig.broken import DEVICES
 from rig.devices import Hands
+from rig.meddled import MeddledClient, MeddledUplink
+
+log = logging.getLogger(__name__)
 
 LINE_BYTES_MAX = 64 * 1024 * 1024
+
+ENDED = b"ended\n"
+"""The last line of one that was stopped."""
+
+END_S_MAX = 60
 
 QUICK = Timing(connect_s=2, silence_s=2, total_s=6, stream_s=20)
 QUICK_LINK = LinkTiming(
@@ -103,44 +109,6 @@ class Door:
         return True
 
 
-class MeddledClient(CloudClient):
-    """Sends a batch twice, an old one again, or loses the answer, by chance."""
-
-    chance = Random(0)
-    share = 0.0
-    kept: ClassVar[deque[bytes]] = deque(maxlen=8)
-
-    async def post_ledger(self, batch: bytes) -> LedgerAnswer:
-        what = self.chance.random()
-        if what >= self.share:
-            self.kept.append(batch)
-            return await super().post_ledger(batch)
-        if what < self.share / 4 and self.kept:
-            # One that was sent long ago comes before this one.
-            await self._quietly(self.chance.choice(list(self.kept)))
-        self.kept.append(batch)
-        if what < self.share / 2:
-            both = await asyncio.gather(
-                super().post_ledger(batch), super().post_ledger(batch), return_exceptions=True
-            )
-            for answer in both:
-                if isinstance(answer, BaseException):
-                    raise answer
-            return cast("LedgerAnswer", both[-1])
-        answer = await super().post_ledger(batch)
-        if what < self.share * 3 / 4:
-            raise UnreachableError("the answer was lost")
-        await self._quietly(self.chance.choice(list(self.kept)))
-        return answer
-
-    async def _quietly(self, batch: bytes) -> None:
-        try:
-            await super().post_ledger(batch)
-        except CloudError:
-            # It came too late for anybody to care.
-            return
-
-
 class Box:
     """One appliance."""
 
@@ -165,7 +133,7 @@ class Box:
         self.board = StatusBoard()
         self.hands = Hands()
         broker = BrokerSection(host="localhost", port=task.broker_port)
-        self.uplink = Uplink(
+        self.uplink = MeddledUplink(
             Parts(
                 site=task.site,
                 device=task.device,
@@ -216,10 +184,15 @@ class Box:
             except Exception as error:  # noqa: BLE001 - whatever it is, the test shall see it
                 done = {"error": repr(error)}
             self._say(writer, done)
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
+        try:
+            for task in tasks:
+                await ended(task, END_S_MAX)
+        except EndlessError:
+            log.exception("it does not end")
+            return
         await self.thread.close()
+        writer.write(ENDED)
+        await writer.drain()
 
     @staticmethod
     def _say(writer: asyncio.StreamWriter, what: dict[str, Any]) -> None:
@@ -344,6 +317,16 @@ class Box:
             "uploading": self.uplink.uploader.detail if self.uplink.uploader else "",
             "boot": self.uplink.boot,
             "heard": self.uplink.peers.applied,
+        }
+
+    async def do_account(self) -> dict[str, Any]:
+        """What every part waits for, for somebody who waited in vain."""
+        link = self.uplink.link
+        return {
+            **await self.do_look(),
+            "pulls": self.uplink.pulls,
+            "link": "" if link is None else link.detail,
+            "waiting": unfinished(),
         }
 
     async def do_remaining(self) -> dict[str, Any]:

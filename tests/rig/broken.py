@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from edgegate.store import books, cache, sync_state
 from edgegate.store.chain import Entry
 from edgegate_sync.appliance import feed
@@ -41,6 +43,18 @@ def move_head_first() -> None:
         return await apply_all(self, iter(held))
 
     feeds._apply_all = hasty
+
+
+def push_over_gaps() -> None:
+    """A device that takes a message of the feed for the next one, whatever was lost before it."""
+    feeds: Any = feed.Feed
+    apply_push = feeds.apply_push
+
+    async def trusting(self: Any, message: Any) -> Any:
+        prev = min(message.prev, self.head)
+        return await apply_push(self, msgspec.structs.replace(message, prev=prev))
+
+    feeds.apply_push = trusting
 
 
 def forget_own_counted() -> None:
@@ -86,9 +100,12 @@ def lose_what_dies() -> None:
     app.HANDLERS["send_ledger"] = hasty
 
 
+OVER_GAPS = "device pushes over gaps"
+
 DEVICES: dict[str, Callable[[], None]] = {
     "device moves cursor first": move_cursor_first,
     "device moves head first": move_head_first,
+    OVER_GAPS: push_over_gaps,
     "device counts twice": forget_own_counted,
 }
 

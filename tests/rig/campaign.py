@@ -29,7 +29,9 @@ from edgegate.passes.model import (
     Team,
     Unit,
 )
+from edgegate_sync.cancelling import ended
 from edgegate_sync.cloud.database import open_database
+from rig.account import account
 from rig.audit import Audit, Done, Report, drained
 from rig.gremlin import Gremlin, shake_broker, stranger
 from rig.processes import Box, BoxGoneError
@@ -37,6 +39,17 @@ from rig.proxy import Fault
 from rig.sites import NotDoneError, Rig, Site, code_of, rig
 
 START = datetime(2026, 3, 2, 8, tzinfo=UTC)
+PUSHES = 4
+"""So many changes come one after the other where some of them get lost."""
+
+LIVE_S_MAX = 300
+STEP_S_MAX = 4
+CALM_S_MAX = 120
+DRAIN_S_MAX = 150
+AUDIT_S_MAX = 240
+END_S_MAX = 60
+"""How long each part of a campaign may take, with room for a machine that is busy."""
+
 CUSTOMERS = [f"c{number}" for number in range(6)]
 PASSES = [f"p{number}" for number in range(9)]
 
@@ -44,11 +57,12 @@ PASSES = [f"p{number}" for number in range(9)]
 class Life:
     """One site's life."""
 
-    def __init__(self, rig: Rig, site: Site, seed: str, steps: int) -> None:
+    def __init__(self, rig: Rig, site: Site, seed: str, steps: int, ills: float) -> None:
         self.rig = rig
         self.site = site
         self.chance = Random(seed)
         self.steps = steps
+        self.ills = ills
         self.at = START
         self.done = Done()
         self._ills: list[tuple[int, Callable[[], None]]] = []
@@ -59,7 +73,7 @@ class Life:
         for number in range(self.steps):
             self.done.steps = number
             self._recover(number)
-            if self.chance.random() < 0.09:
+            if self.chance.random() < self.ills:
                 await self._ill(number)
             await self._step()
         self._recover(self.steps + 1_000)
@@ -215,10 +229,13 @@ class Life:
         return heal
 
     async def _meddle(self, box: Box) -> None:
-        self.done.faults["repeated, late, lost answers"] += 1
+        self.done.faults["repeated, late, lost answers, lost pushes"] += 1
         await box.start(self.at)
         share = self.chance.choice([0.0, 0.5, 0.9])
         await box.ask("meddle", share=share, seed=self.chance.randrange(1_000))
+        for number in range(PUSHES):
+            # Nothing writes these again, and so covers up for one that was lost.
+            await self.site.admin.put("team", Team(id=f"m{self.done.steps}-{number}"))
 
     async def _cloud(self, _box: Box) -> None:
         draw = self.chance
@@ -269,9 +286,12 @@ async def campaign(
     seeds: Sequence[int],
     *,
     steps: int = 120,
+    ills: float = 0.09,
     mutant: str = "",
 ) -> Report:
     """Let a site of each seed live with the others, and audit them all.
+
+    In a step something goes wrong with the chance `ills`.
 
     Raises:
         AssertionError: something was lost, doubled, or differs; the message names the seed.
@@ -282,33 +302,29 @@ async def campaign(
         for seed in seeds
     }
     report = Report()
-    begun_s = time.monotonic()
-
-    def note(what: str) -> None:
-        report.took_s[what] = round(time.monotonic() - begun_s, 1)
-
     async with (
         stranger(directory / "stranger") as (port, lies),
         rig(url, directory / "rig", sites, place, seeds[0], mutant=mutant) as made,
     ):
         made.stranger_port = port
-        note("started")
-        lives = [Life(made, site, f"life {site.name}", steps) for site in made.sites]
+        lives = [Life(made, site, f"life {site.name}", steps, ills) for site in made.sites]
         gremlin = Gremlin(made, Random(f"gremlin {seeds[0]}"))
-        async with background(gremlin.run(), shake_broker(made, chance, report.faults)):
+        async with (
+            phase("live", made, report, LIVE_S_MAX + steps * STEP_S_MAX),
+            background(gremlin.run(), shake_broker(made, chance, report.faults)),
+        ):
             await asyncio.gather(*(life.run() for life in lives))
-        note("lived")
-        await calm(made)
-        note("calm")
+        async with phase("become calm", made, report, CALM_S_MAX):
+            await calm(made)
         database = await open_database(url)
         try:
-            await asyncio.gather(*(drained(life.site, database) for life in lives))
-            note("drained")
-            for life in lives:
-                await Audit(life.site, life.done, database).run(report)
+            async with phase("drain", made, report, DRAIN_S_MAX):
+                await asyncio.gather(*(drained(life.site, database) for life in lives))
+            async with phase("be audited", made, report, AUDIT_S_MAX):
+                for life in lives:
+                    await Audit(life.site, life.done, database).run(report)
         finally:
             await database.close()
-        note("audited")
         assert lies == [], "a stranger was believed"
         report.faults["messages repeated"] += gremlin.repeated
         for life in lives:
@@ -318,17 +334,38 @@ async def campaign(
 
 
 @asynccontextmanager
+async def phase(what: str, made: Rig, report: Report, within_s: float) -> AsyncIterator[None]:
+    """Bound one part of a campaign, and note how long it took.
+
+    Raises:
+        AssertionError: it did not end; the message says what everything waits for.
+    """
+    begun_s = time.monotonic()
+    try:
+        async with asyncio.timeout(within_s) as limit:
+            yield
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise AssertionError(f"they do not {what}:\n{await account(made)}") from None
+    report.took_s[what] = round(time.monotonic() - begun_s, 1)
+
+
+@asynccontextmanager
 async def background(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run these meanwhile; what one of them raises is raised at the end."""
+    """Run these meanwhile; what one of them raises is raised at the end.
+
+    Raises:
+        EndlessError: one of them does not end.
+    """
     tasks = [asyncio.create_task(one) for one in work]
     try:
         yield
     finally:
         for task in tasks:
             task.cancel()
-        for found in await asyncio.gather(*tasks, return_exceptions=True):
-            if isinstance(found, Exception):
-                raise found
+        for task in tasks:
+            await ended(task, END_S_MAX)
 
 
 async def calm(made: Rig) -> None:
@@ -338,7 +375,7 @@ async def calm(made: Rig) -> None:
             way.heal()
     for worker in made.workers:
         worker.say("calm")
-        await worker.up.wait()
+        await worker.ready()
     for site in made.sites:
         for box in site.boxes:
             await box.start(START + timedelta(days=400))

@@ -12,9 +12,11 @@ import aiomqtt
 import msgspec
 from aiohttp import web
 
+from edgegate_sync.cancelling import apart
+from edgegate_sync.mqtt import Client
 from edgegate_sync.wire.events import LedgerAnswer
 from rig.authority import Authority
-from rig.sites import Rig
+from rig.sites import Rig, SiteBroker
 
 
 class Gremlin:
@@ -32,16 +34,19 @@ class Gremlin:
         assert broker is not None
         while True:
             try:
-                async with aiomqtt.Client(
-                    broker.host,
-                    broker.port,
-                    identifier="gremlin",
-                    protocol=aiomqtt.ProtocolVersion.V5,
-                    tls_context=broker.context(),
-                ) as client:
-                    await self._haunt(client)
+                await apart(self._connected(broker))
             except* (aiomqtt.MqttError, OSError):
                 await asyncio.sleep(0.1)
+
+    async def _connected(self, broker: SiteBroker) -> None:
+        async with Client(
+            broker.host,
+            broker.port,
+            identifier="gremlin",
+            protocol=aiomqtt.ProtocolVersion.V5,
+            tls_context=broker.context(),
+        ) as client:
+            await self._haunt(client)
 
     async def _haunt(self, client: aiomqtt.Client) -> None:
         await client.subscribe("edgegate/1/+/feed", qos=1)

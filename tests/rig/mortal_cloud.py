@@ -4,7 +4,8 @@ Words: `die` kills it (SIGKILL) in the midst of its next transaction of records 
 after` once the next batch of entries is committed and before anybody is told so; `fail N` and `fail
 after N` let the next N requests end in 500, before or after their work is done; `break N` lets so
 many answers of the feed break off after some lines, and `stop N` end there as if that were all;
-`calm` takes it all back. For tests, as a process: see `rig.sites`.
+`calm` takes it all back, and `account` writes into the log what it waits for. For tests, as a
+process: see `rig.sites`.
 """
 
 import asyncio
@@ -21,6 +22,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from edgegate_sync.cancelling import unfinished
 from edgegate_sync.cloud import app, feed_api
 from edgegate_sync.cloud.broker import BrokerAddress
 from edgegate_sync.cloud.cloud import Cloud, Settings
@@ -66,6 +68,8 @@ class Failing:
         *words, last = line.split()
         if last == "calm":
             self.due.clear()
+        elif last == "account":
+            print(unfinished(), file=sys.stderr, flush=True)
         elif last.isdigit():
             self.due[" ".join(words)] += int(last)
         else:

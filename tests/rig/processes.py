@@ -15,12 +15,14 @@ from typing import Any
 
 import msgspec
 
-from rig.box import LINE_BYTES_MAX, Task
+from rig.box import ENDED, LINE_BYTES_MAX, Task
 from rig.mortal_cloud import Plan
 from rig.proxy import Proxy
 
 TESTS = Path(__file__).parent.parent
 WAIT_S_MAX = 240
+STOP_S_MAX = 90
+LOG_CHARACTERS = 4000
 
 
 class BoxGoneError(ConnectionError):
@@ -61,22 +63,42 @@ class Worker:
         self.port = 0
         self.starts = 0
         self.wanted = True
-        self.up = asyncio.Event()
+        self._up = asyncio.Event()
+        self._failure: Exception | None = None
         self.proxies: list[Proxy] = []
         self._process: subprocess.Popen[bytes] | None = None
 
     async def run(self) -> None:
-        """Keep it running."""
-        while True:
-            await asyncio.to_thread(self._start)
-            for proxy in self.proxies:
-                proxy.target = ("127.0.0.1", self.port)
-            self.up.set()
-            process = self._process
-            assert process is not None
-            await asyncio.to_thread(process.wait)
-            self.up.clear()
-            self._close(process)
+        """Keep it running; that it cannot be started is told to whoever waits for it."""
+        try:
+            while True:
+                await self._live()
+        except AssertionError as error:
+            self._failure = error
+            self._up.set()
+
+    async def _live(self) -> None:
+        while not await asyncio.to_thread(self._start):
+            pass
+        for proxy in self.proxies:
+            proxy.target = ("127.0.0.1", self.port)
+        self._up.set()
+        process = self._process
+        assert process is not None
+        await asyncio.to_thread(process.wait)
+        self._up.clear()
+        self._close(process)
+
+    async def ready(self) -> None:
+        """Wait until it serves.
+
+        Raises:
+            AssertionError: it cannot be started.
+        """
+        async with asyncio.timeout(WAIT_S_MAX):
+            await self._up.wait()
+        if self._failure is not None:
+            raise self._failure
 
     def follow(self, proxy: Proxy) -> None:
         """Let a proxy lead here, wherever that is."""
@@ -115,9 +137,14 @@ class Worker:
                 with suppress(OSError):
                     pipe.close()
 
-    def _start(self) -> None:
+    def _start(self) -> bool:
+        """Start it; False if it was killed before it served.
+
+        Raises:
+            AssertionError: it ended by itself.
+        """
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
+            process = self._process = subprocess.Popen(
                 [
                     sys.executable,
                     str(TESTS / "rig/mortal_cloud.py"),
@@ -128,13 +155,20 @@ class Worker:
                 stderr=log,
                 env=_environment(),
             )
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
+        assert process.stdout is not None
+        for line in process.stdout:
             if line.startswith(b"Serving on"):
                 self.port = int(line.rpartition(b":")[2])
                 self.starts += 1
-                return
-        raise AssertionError(f"the cloud does not start:\n{self.log.read_text()[-4000:]}")
+                return True
+        self._close(process)
+        if process.wait() == -signal.SIGKILL:
+            return False
+        raise AssertionError(f"the cloud does not start:\n{self.tail()}")
+
+    def tail(self) -> str:
+        """The end of its log."""
+        return self.log.read_text(errors="replace")[-LOG_CHARACTERS:]
 
 
 class Box:
@@ -172,8 +206,7 @@ class Box:
         writer.write(msgspec.json.encode(msgspec.structs.replace(self.task, at=at)) + b"\n")
         line = await reader.readline()
         if not line:
-            log = Path(self.task.state).with_suffix(".log").read_text()
-            raise AssertionError(f"an appliance was not born:\n{log[-4000:]}")
+            raise AssertionError(f"an appliance was not born:\n{self.tail()}")
         self.pid = json.loads(line)["pid"]
         self._reader, self._writer = reader, writer
         self.starts += 1
@@ -214,11 +247,27 @@ class Box:
             self._drop()
 
     async def stop(self) -> None:
-        """As systemd does."""
-        if self._writer is not None and self._reader is not None:
-            self._writer.write_eof()
-            await self._reader.read()
-            self._drop()
+        """As systemd does.
+
+        Raises:
+            AssertionError: it does not end, or not in an orderly way.
+        """
+        if self._writer is None or self._reader is None:
+            return
+        self._writer.write_eof()
+        try:
+            async with asyncio.timeout(STOP_S_MAX):
+                line = await self._reader.read()
+        except TimeoutError:
+            line = b""
+        self._drop()
+        if line != ENDED:
+            raise AssertionError(f"{self.name} did not end as it should:\n{self.tail()}")
+
+    def tail(self) -> str:
+        """The end of its log."""
+        log = Path(self.task.state).with_suffix(".log")
+        return log.read_text(errors="replace")[-LOG_CHARACTERS:]
 
     def _drop(self) -> None:
         if self._writer is not None:

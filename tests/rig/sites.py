@@ -32,7 +32,6 @@ from rig.processes import Box, Worker
 from rig.proxy import Proxy
 
 KEY = bytes(range(32))
-START_S_MAX = 120
 
 
 class SiteBroker(Mosquitto):
@@ -91,7 +90,7 @@ class Admin:
         """
         while True:
             worker = self._rig.workers[0]
-            await worker.up.wait()
+            await worker.ready()
             url = f"https://localhost:{worker.port}/admin/v1/sites/{self._site}{path}"
             try:
                 async with self._session.request(
@@ -208,14 +207,7 @@ class Rig:
             await asyncio.to_thread(worker.end)
 
         stack.push_async_callback(end)
-        await asyncio.wait(
-            (running, waiting := asyncio.ensure_future(worker.up.wait())),
-            timeout=START_S_MAX,
-            return_when=asyncio.FIRST_COMPLETED,
-        )
-        waiting.cancel()
-        if running.done():
-            running.result()
+        await worker.ready()
         self.workers.append(worker)
 
     async def _join(
