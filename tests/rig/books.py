@@ -1,5 +1,6 @@
 """What tests ask of a cloud's books, and put into its records."""
 
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -35,11 +36,13 @@ async def put(cloud: Database, *records: Record, site: str = SITE) -> None:
             await tx.put(type(record).__name__.lower(), record.id, record)
 
 
-async def send(cloud: Database, device: Device, body: bytes | None = None) -> LedgerAnswer:
+async def send(
+    cloud: Database, device: Device, body: bytes | None = None, now: datetime = NOW
+) -> LedgerAnswer:
     """Send a batch of a device, by default all of its ledger."""
     site = device.source.split("/")[1]
     body = batch(device.entries) if body is None else body
-    return await ingest.send_ledger(cloud, site, device.name, body, NOW)
+    return await ingest.send_ledger(cloud, site, device.name, body, now)
 
 
 async def balance(cloud: Database, pass_id: str, site: str = SITE) -> Balance | None:

@@ -62,7 +62,10 @@ ledger_entry = Table(
     Column("customer", Name),
     PrimaryKeyConstraint("site", "device", "epoch", "sequence"),
 )
-"""An entry as its device wrote it; erased ones have no salt, no data and no customer."""
+"""An entry as its device wrote it; erased ones have no salt, no data and no customer.
+
+`taken_us` is when its batch was taken in: the same for all that came in one.
+"""
 
 Index(
     "ledger_entry_site_customer",

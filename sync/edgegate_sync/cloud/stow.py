@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Select, and_, delete, or_, select
+from sqlalchemy import ColumnElement, Select, Table, and_, delete, or_, select
 
 from edgegate.passes.model import Reservation, ReservationState
 from edgegate.store.projection import microseconds
@@ -187,8 +187,9 @@ async def write_heads(
     if last is not None and last[0] in taken.heads:
         head = taken.heads[last[0]]
         less = not taken.fresh and (last[0] < newest or last[1] < head.sequence)
-        behind = last[1] if less else None
-        if head.behind != behind:
+        forks = any(p.fault == Fault.FORK for p in taken.poison)
+        if not less or forks or not await _has_ended_there(tx, device, last):
+            behind = last[1] if less else None
             taken.heads[last[0]] = Head(sequence=head.sequence, hash=head.hash, behind=behind)
     rows = [
         {
@@ -204,6 +205,44 @@ async def write_heads(
         if before.get(epoch) != head
     ]
     await upsert(tx, ledger_epoch, rows, ("sequence", "hash", "taken_us", "behind"))
+
+
+async def _has_ended_there(tx: Transaction, device: str, last: Key) -> bool:
+    """Whether a batch that was taken in once ended at a place.
+
+    Then it is that batch which the network brings again, and says nothing of how much its device
+    has by now. A device that did go back to such a place tells by what it does next: it begins an
+    epoch that does not follow the old one, or gives a number again.
+    """
+    entries = select(ledger_entry.c.epoch, ledger_entry.c.sequence, ledger_entry.c.taken_us).where(
+        ledger_entry.c.site == tx.site,
+        ledger_entry.c.device == device,
+        _from(ledger_entry, last),
+    )
+    parked = select(quarantine.c.epoch, quarantine.c.sequence, quarantine.c.taken_us).where(
+        quarantine.c.site == tx.site,
+        quarantine.c.device == device,
+        quarantine.c.fault != Fault.FORK,
+        _from(quarantine, last),
+    )
+    found = [
+        row
+        for each in (entries, parked)
+        for row in await tx.execute(each.order_by("epoch", "sequence").limit(2))
+    ]
+    found.sort(key=lambda row: (row.epoch, row.sequence))
+    # The entries of one batch have one `taken_us`.
+    return (
+        len(found) > 1
+        and (found[0].epoch, found[0].sequence) == last
+        and found[0].taken_us != found[1].taken_us
+    )
+
+
+def _from(table: Table, place: Key) -> ColumnElement[bool]:
+    epoch, sequence = place
+    later = and_(table.c.epoch == epoch, table.c.sequence >= sequence)
+    return or_(table.c.epoch > epoch, later)
 
 
 async def write_movements(tx: Transaction, touched: Touched, erased: frozenset[str]) -> None:
