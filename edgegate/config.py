@@ -174,6 +174,20 @@ class Config(Struct, frozen=True, kw_only=True):
             yield "fire sensor", self.fire.sensor
 
 
+class SiteName(Struct, frozen=True, kw_only=True):
+    """What of `[site]` is no secret."""
+
+    id: Name
+
+
+class Basics(Struct, frozen=True, kw_only=True):
+    """What a command beside the daemon needs of the file: no device, and no secret."""
+
+    device: DeviceSection
+    site: SiteName
+    cloud: CloudSection | None = None
+
+
 class ConfigError(FaultsError):
     """The configuration cannot be used."""
 
@@ -184,10 +198,7 @@ def load_config(path: str | Path) -> Config:
     Raises:
         ConfigError: with all that is wrong with the file, each fault with line and suggestion.
     """
-    try:
-        document = load(path)
-    except FaultsError as error:
-        raise ConfigError(error.faults) from error
+    document = _document(path)
     faults: list[Fault] = []
     tables = DeviceTables()
     readers = {
@@ -203,6 +214,34 @@ def load_config(path: str | Path) -> Config:
     if config is None or faults:
         raise ConfigError(faults)
     return config
+
+
+def load_basics(path: str | Path) -> Basics:
+    """Read what does without devices and secrets; nothing else of the file is checked.
+
+    Whoever asks how the appliance is doing may be unable to read its secrets: those of systemd are
+    for the unit alone.
+
+    Raises:
+        ConfigError: with all that is wrong with these parts.
+    """
+    document = _document(path)
+    data = {key: document.data[key] for key in Basics.__struct_fields__ if key in document.data}
+    site = data.get("site")
+    if isinstance(site, dict):
+        data["site"] = {key: site[key] for key in SiteName.__struct_fields__ if key in site}
+    faults: list[Fault] = []
+    basics = read_struct(Basics, data, document.where, faults)
+    if basics is None:
+        raise ConfigError(faults)
+    return basics
+
+
+def _document(path: str | Path) -> Document:
+    try:
+        return load(path)
+    except FaultsError as error:
+        raise ConfigError(error.faults) from error
 
 
 def _read_reader(

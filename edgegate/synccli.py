@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgegate.clioptions import config_option, configured, end
+from edgegate.clioptions import basics, config_option, end
 
 if TYPE_CHECKING:
-    from edgegate.config import Config
+    from edgegate.config import Basics
     from edgegate.status import Progress, Status, Whose
     from edgegate_sync.appliance.identity import Identity
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 def enroll(url: str, claim: str, name: str | None, state_dir: Path | None, config: Path) -> None:
     """Make this computer a device of a site in the cloud; the claim code comes from there."""
     # A device may be enrolled before it is configured.
-    settings = configured(config) if state_dir is None or config.exists() else None
+    settings = basics(config) if state_dir is None or config.exists() else None
     if settings is not None:
         state_dir = state_dir or Path(settings.device.state_dir)
         name = name or settings.device.id
@@ -106,7 +106,7 @@ def _line(progress: "Progress") -> str:
 
 
 def _advice(
-    identity: "Identity", url: str, settings: "Config | None", config: Path
+    identity: "Identity", url: str, settings: "Basics | None", config: Path
 ) -> Iterator[str]:
     """What of the configuration has to become otherwise, and what comes next."""
     lines = []
@@ -138,7 +138,7 @@ def _show(found: "Status", *, as_json: bool) -> None:
 def _whose(config: Path) -> "Whose":
     from edgegate.status import Whose
 
-    settings = configured(config)
+    settings = basics(config)
     return Whose(
         site=settings.site.id,
         device=settings.device.id,

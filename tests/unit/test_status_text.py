@@ -157,3 +157,16 @@ def test_without_files_status_ends_with_a_sentence(tmp_path: Path) -> None:
     done = CliRunner().invoke(synccli.sync, ["now", "-c", str(config)])
     assert done.exit_code == 2
     assert "No daemon runs" in done.stderr
+
+
+def test_status_and_sync_need_no_secret(tmp_path: Path) -> None:
+    """The key may be for the unit alone (systemd), and whoever asks is not the unit."""
+    config = write_config(tmp_path, tmp_path / "state")
+    line = f'key = {{ file = "{tmp_path}/site.key" }}'
+    config.write_text(config.read_text().replace(line, 'key = { credential = "site-key" }'))
+    Store.open(tmp_path / "state").close()
+    done = CliRunner().invoke(synccli.status, ["-c", str(config), "--json"])
+    assert done.exit_code == 0, done.output
+    assert '"site": "mill"' in done.stdout
+    done = CliRunner().invoke(synccli.sync, ["now", "-c", str(config)])
+    assert "No daemon runs" in done.stderr
