@@ -20,7 +20,7 @@ from edgegate_sync.cloud import (
     usage_api,
     webhook_api,
 )
-from edgegate_sync.cloud.cloud import Cloud, Settings, first_token, opened
+from edgegate_sync.cloud.cloud import Cloud, Settings, has_token, opened
 from edgegate_sync.cloud.operations import ADMIN_OPERATIONS
 from edgegate_sync.cloud.server import Handler, Server
 from edgegate_sync.wire.operations import DEVICE_OPERATIONS
@@ -103,9 +103,9 @@ async def serve(settings: Settings, host: str, port: int, say: Callable[[str], N
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with opened(settings) as cloud:
-        secret = await first_token(cloud)
-        if secret is not None:
-            say(f"The first API token, told this once: {secret}")
+        if not await has_token(cloud):
+            # None is made here: what is said goes to the journal, which many may read.
+            say("There is no API token yet: make one with edgegate cloud token --help")
         async with working(cloud) as beside, serving(cloud, host, port) as bound:
             say(f"Serving on https://{host}:{bound}")
             stopped = asyncio.create_task(stop.wait(), name="stop")

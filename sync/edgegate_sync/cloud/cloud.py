@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from edgegate_sync.cancelling import apart
-from edgegate_sync.cloud import heads, leases, migrate, tls, tokens, webhook_events
+from edgegate_sync.cloud import heads, leases, migrate, tls, webhook_events
 from edgegate_sync.cloud.authority import LEAF_DAYS
 from edgegate_sync.cloud.broker import BrokerAddress, BrokerLink
 from edgegate_sync.cloud.connections import LOOK_EVERY_S, Connections
@@ -266,14 +266,11 @@ async def opened(settings: Settings) -> AsyncIterator[Cloud]:
         await database.close()
 
 
-async def first_token(cloud: Cloud) -> str | None:
-    """The secret of the first token, with all scopes; None if there is or was any token."""
-    async with cloud.database.writing() as writing:
-        present = await writing.execute(select(func.count()).select_from(token))
-        if present.scalar_one():
-            return None
-        _, secret = await tokens.create(writing, "first", tokens.ALL_SCOPES)
-        return secret
+async def has_token(cloud: Cloud) -> bool:
+    """Whether there is or ever was any API token."""
+    async with cloud.database.reading() as connection:
+        present = await fetch(connection, select(func.count()).select_from(token))
+        return bool(present.scalar_one())
 
 
 async def _vault(database: Database, path: Path) -> Vault:
@@ -286,4 +283,4 @@ async def _vault(database: Database, path: Path) -> Vault:
     return Vault(await asyncio.to_thread(read, path))
 
 
-__all__ = ["Cloud", "Job", "Settings", "VaultError", "first_token", "opened"]
+__all__ = ["Cloud", "Job", "Settings", "VaultError", "has_token", "opened"]
