@@ -61,6 +61,13 @@ def cloud() -> None:
 @click.option("--broker-public", help="HOST[:PORT] where devices find it; else as --broker.")
 @click.option("--broker-websocket", type=click.IntRange(1, 65535), help="Its WebSocket port.")
 @click.option("--no-dynamic-security", is_flag=True, help="Leave the broker's clients alone.")
+@click.option(
+    "--webhook-network",
+    "webhook_networks",
+    multiple=True,
+    metavar="NETWORK",
+    help='A network of yours, like "192.168.7.0/24", into which webhooks may go; repeat.',
+)
 @click.option("--log-level", default="info", show_default=True, type=click.Choice(LEVELS))
 def serve(listen: str, log_level: str, **options: Any) -> None:
     """Serve devices and administrators over HTTPS until told to stop."""
@@ -171,6 +178,7 @@ def _serve_settings(options: dict[str, Any]) -> "Settings":
         certificate=options["tls_cert"],
         key=options["tls_key"],
         migrate=not options["no_migrate"],
+        webhook_networks=_networks(options["webhook_networks"]),
     )
     if options["broker"] is None:
         return settings
@@ -221,6 +229,15 @@ def _address(text: str, port: int, option: str) -> tuple[str, int]:
     if not number.isdecimal() or int(number) > 65535:
         raise click.BadParameter(f"{text!r} is not HOST:PORT", param_hint=option)
     return host.strip("[]"), int(number)
+
+
+def _networks(texts: tuple[str, ...]) -> tuple[str, ...]:
+    from ipaddress import ip_network
+
+    try:
+        return tuple(str(ip_network(text)) for text in texts)
+    except ValueError as error:
+        raise click.BadParameter(f"{error}", param_hint="--webhook-network") from error
 
 
 @contextmanager

@@ -115,6 +115,33 @@ def test_a_token_is_made_at_the_desk(tmp_path: Path) -> None:
     assert made.stdout.startswith("egt_")
 
 
+async def test_a_network_of_ones_own_is_open_to_webhooks_where_it_was_named(
+    tmp_path: Path,
+) -> None:
+    url = f"sqlite:///{tmp_path}/cloud.db"
+    scopes = ("--scope", "admin")
+    made = await asyncio.to_thread(
+        command, tmp_path, "token", "--database", url, "--name", "x", *scopes
+    )
+    await asyncio.to_thread(command, tmp_path, "claim", "--database", url, "--site", "north")
+    ca = (await asyncio.to_thread(command, tmp_path, "trust", "--database", url)).stdout
+    context = ssl.create_default_context(cadata=ca)
+    headers = {"Authorization": f"Bearer {made.stdout.strip()}"}
+    manager = served(url, "--name", "localhost", "--webhook-network", "192.168.7.0/24")
+    _, port, _ = await asyncio.to_thread(manager.__enter__)
+    answers = []
+    try:
+        async with ClientSession(connector=TCPConnector(ssl=context), headers=headers) as session:
+            for host in ("192.168.7.20", "192.168.8.20"):
+                hook = f"https://localhost:{port}/admin/v1/sites/north/webhooks/crm"
+                body = {"url": f"http://{host}/edgegate", "events": ["*"]}
+                async with session.put(hook, json=body) as response:
+                    answers.append(response.status)
+    finally:
+        await asyncio.to_thread(manager.__exit__, None, None, None)
+    assert answers == [200, 422]
+
+
 def test_without_its_master_key_it_does_not_start(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/cloud.db"
     assert command(tmp_path, "claim", "--database", url, "--site", "north").returncode == 0
@@ -145,6 +172,10 @@ def test_without_its_master_key_it_does_not_start(tmp_path: Path) -> None:
         ),
         (("serve", "--database", "sqlite:///{}/c.db", "--no-migrate"), "edgegate cloud migrate"),
         (("serve", "--database", "sqlite:///{}/c.db", "--listen", "x:y"), "is not HOST:PORT"),
+        (
+            ("serve", "--database", "sqlite:///{}/c.db", "--webhook-network", "10.0.0.7/24"),
+            "10.0.0.7/24 has host bits set",
+        ),
     ],
 )
 def test_what_is_wrong_is_said_in_a_sentence(
