@@ -4,8 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
-from itertools import pairwise
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,7 @@ import aiomqtt
 import pytest
 
 from edgegate_sync.cloud.broker import BrokerAddress
-from edgegate_sync.cloud.database import Database
 from edgegate_sync.cloud.devices import note_state
-from edgegate_sync.cloud.feed import create_site
-from edgegate_sync.cloud.publisher import Publisher
 from edgegate_sync.cloud.tls import client_context
 from edgegate_sync.wire.changes import decode_message
 from edgegate_sync.wire.commands import CommandOutcome, Reply, public_key, verify
@@ -267,57 +263,3 @@ async def test_a_device_cannot_write_the_feed_or_hear_anothers_commands(
         await client.publish(FEED, b'{"prev":0,"head":9}', qos=0)
         await (await cloud.admin()).put("team", {"id": "a"})
         assert decode_message(payload(await heard(listening))).head == 1
-
-
-async def test_two_workers_publish_everything_in_order_once(
-    cloud: RunningCloud, mosquitto: Mosquitto
-) -> None:
-    """The second publishes by hand; together they leave no gap and repeat nothing."""
-    sent: list[tuple[int, int]] = []
-    second = Publisher(cloud.cloud.database, "second")
-    third = Publisher(cloud.cloud.database, "third")
-
-    async def note(_topic: str, message: bytes) -> None:
-        decoded = decode_message(message)
-        sent.append((decoded.prev, decoded.head))
-        await asyncio.sleep(0)
-
-    mosquitto.stop()
-    link = cloud.cloud.broker
-    assert link is not None
-    await until(lambda: not link.connected.is_set())
-    admin = await cloud.admin()
-    for number in range(10):
-        await admin.put("team", {"id": str(number)})
-        await asyncio.gather(second.publish_due(note), third.publish_due(note))
-    while await second.publish_due(note):
-        pass
-    assert sent[0][0] == 0
-    assert sent[-1][1] == 10
-    assert all(one[1] == two[0] for one, two in pairwise(sent))
-
-
-async def test_a_worker_that_died_leaves_its_site_to_the_others(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with database.writing() as writing:
-        await create_site(writing, "north", "")
-    async with database.site("north") as transaction:
-        await transaction.put("team", "a", b"{}")
-    dying, living = Publisher(database, "dying"), Publisher(database, "living")
-    sent: list[bytes] = []
-
-    async def fail(_topic: str, _message: bytes) -> None:
-        raise aiomqtt.MqttError("gone")
-
-    async def send(_topic: str, message: bytes) -> None:
-        sent.append(message)
-
-    with pytest.raises(aiomqtt.MqttError):
-        await dying.publish_due(fail)
-    assert await living.publish_due(send) == 0
-    monkeypatch.setattr("edgegate_sync.cloud.publisher.LEASE", timedelta(seconds=-1))
-    with pytest.raises(aiomqtt.MqttError):
-        await dying.publish_due(fail)
-    assert await living.publish_due(send) == 1
-    assert decode_message(sent[0]).head == 1

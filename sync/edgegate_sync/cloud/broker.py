@@ -109,7 +109,7 @@ class BrokerLink:
                 await apart(self._connected())
             except* (aiomqtt.MqttError, OSError, DBAPIError, PoolTimeoutError) as group:
                 failures = 0 if self.connected.is_set() else failures + 1
-                error = str(group.exceptions[0])[:300]
+                error = _first(group)[:300]
                 log.warning("broker away", extra={"fields": {"error": error, "try": failures}})
                 self._cloud.counters.count("broker_lost")
             self.connected.clear()
@@ -250,3 +250,10 @@ class BrokerLink:
             raise dynsec.DynsecError("the broker has no dynamic security, or refuses it") from None
         finally:
             self._response = None
+
+
+def _first(fault: BaseException) -> str:
+    """What one of the faults in a group says, however deep it lies."""
+    while isinstance(fault, BaseExceptionGroup):
+        fault = fault.exceptions[0]
+    return str(fault) or type(fault).__name__

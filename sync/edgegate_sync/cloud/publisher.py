@@ -3,11 +3,14 @@
 The outbox holds, per site, the number up to which changes were published. A worker takes a site
 for a moment, publishes what is after that number, and moves it on. A worker that dies leaves the
 site to the others; then a message may come twice, which devices know by its numbers.
+
+Sites do not wait for each other: each that is due is a task of its own, `SITES_MAX` at once.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from msgspec import Struct
 from sqlalchemy import or_, select, update
@@ -19,8 +22,8 @@ from edgegate_sync.cloud.tables import outbox, site
 from edgegate_sync.wire.changes import MESSAGE_CHANGES_MAX, encode_message
 from edgegate_sync.wire.topics import Topics
 
-SITES_MAX = 50
-"""Sites that one worker takes at once."""
+SITES_MAX = 8
+"""Sites that one worker publishes at once; further ones wait for the first that is done."""
 
 LEASE = timedelta(seconds=15)
 LOOK_EVERY_S = 1.0
@@ -44,6 +47,10 @@ class Publisher:
         self._database = database
         self._worker = worker
         self._poked = asyncio.Event()
+        self._busy: set[str] = set()
+        """Sites of which a message is under way."""
+        self._last = ""
+        """The site that was taken last: those after it come next, so that all have turns."""
         database.committed.append(self.poke)
 
     def poke(self, _site: str = "", _head: int = 0) -> None:
@@ -51,34 +58,45 @@ class Publisher:
         self._poked.set()
 
     async def run(self, publish: Publish) -> None:
-        """Publish until `publish` or the database raises."""
-        while True:
-            self._poked.clear()
-            while await self.publish_due(publish):
-                pass
-            try:
-                async with asyncio.timeout(LOOK_EVERY_S):
-                    await self._poked.wait()
-            except TimeoutError:
-                # Other workers' changes are looked for without a poke.
-                continue
+        """Publish until `publish` or the database raises, and then end with an ExceptionGroup."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                self._poked.clear()
+                for one in await self._take():
+                    task = group.create_task(self._publish(one, publish))
+                    task.add_done_callback(partial(self._end, one.site))
+                try:
+                    async with asyncio.timeout(LOOK_EVERY_S):
+                        await self._poked.wait()
+                except TimeoutError:
+                    # Other workers' changes are looked for without a poke.
+                    continue
 
-    async def publish_due(self, publish: Publish) -> int:
-        """Publish what is due now; for how many sites."""
-        due = await self._take()
-        for one in due:
-            await publish(Topics(one.site).feed, await self._message(one))
-            await self._done(one)
-        return len(due)
+    async def _publish(self, due: Due, publish: Publish) -> None:
+        await publish(Topics(due.site).feed, await self._message(due))
+        await self._done(due)
+
+    def _end(self, site_id: str, _task: asyncio.Task[None]) -> None:
+        """Look again: for what came of the site meanwhile, and for those that waited for room."""
+        self._busy.discard(site_id)
+        self._poked.set()
 
     async def _take(self) -> list[Due]:
+        """What is due and not under way, as far as there is room for it."""
+        if len(self._busy) >= SITES_MAX:
+            return []
         now = datetime.now(UTC)
         free = or_(outbox.c.leased_until.is_(None), outbox.c.leased_until < now)
         statement = (
             select(outbox.c.site, outbox.c.published, site.c.head)
             .join(site, site.c.id == outbox.c.site)
-            .where(site.c.head > outbox.c.published, or_(free, outbox.c.worker == self._worker))
-            .limit(SITES_MAX)
+            .where(
+                site.c.head > outbox.c.published,
+                or_(free, outbox.c.worker == self._worker),
+                outbox.c.site.not_in(list(self._busy)),
+            )
+            .order_by(outbox.c.site <= self._last, outbox.c.site)
+            .limit(SITES_MAX - len(self._busy))
         )
         async with self._database.reading() as connection:
             # Most looks find nothing, and then nothing is locked.
@@ -92,6 +110,8 @@ class Publisher:
                 .where(outbox.c.site.in_([one.site for one in due]))
                 .values(worker=self._worker, leased_until=now + LEASE)
             )
+        self._busy.update(one.site for one in due)
+        self._last = due[-1].site if due else self._last
         return due
 
     async def _message(self, due: Due) -> bytes:
