@@ -291,3 +291,16 @@ def test_checkpoints_count_changes(state: Path) -> None:
         assert store.changes() == 0
         store.replace_cache("for the test")
         assert store.changes() == 0
+
+
+def test_the_process_that_builds_a_snapshot_brings_no_archive_formats_along() -> None:
+    """They are a megabyte of the thirty that a snapshot may take."""
+    program = (
+        "import sys, edgegate_sync.appliance.snapshot;"
+        "from edgegate.store.migrations import scripts; scripts('cache');"
+        "print(*{'importlib.resources', 'shutil', 'tempfile', 'zipfile'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == []
