@@ -20,6 +20,7 @@ from edgegate.ports import OperatingError
 from edgegate.store import ledger, sync_state
 from edgegate.store.chain import Entry, is_intact
 from edgegate.store.connections import connect_read_only
+from edgegate.store.counted import Sweep, sweep
 from edgegate.store.files import Store
 from edgegate.store.sync_state import Place, Range
 from edgegate.store.thread import DatabaseThread, Urgency
@@ -44,6 +45,9 @@ PEERS_MAX = 256
 
 ANSWER_S = 10.0
 """How long an answer is waited for; the owner's next head asks again."""
+
+FORGET_EVERY_S = 3600.0
+"""How often it is looked what of others' spending the cloud has counted since."""
 
 BITE_ENTRIES = 64
 """So many entries of others one transaction takes, and one message carries: larger ones would
@@ -78,6 +82,7 @@ class Peers:
         self._published = Place(0, 0)
         self._heads: dict[str, Place] = {}
         self._asked: tuple[bytes, asyncio.Future[bytes]] | None = None
+        self._sweep = Sweep(own=device)
         self.applied = 0
         """How many entries of others were carried into the tables since the start."""
         self.rejected = 0
@@ -120,6 +125,27 @@ class Peers:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._publish_what_comes(), name="peers publish")
             group.create_task(self._ask_for_gaps(), name="peers gaps")
+            group.create_task(self._forget_counted(), name="peers forget")
+
+    async def _forget_counted(self) -> None:
+        while True:
+            try:
+                await self.forget_counted()
+            except OperatingError as error:
+                log.warning("what others spent is kept although it is counted: %s", error)
+            await asyncio.sleep(FORGET_EVERY_S)
+
+    async def forget_counted(self) -> int:
+        """Forget what others spent and balances have in them by now; how many debits went.
+
+        Raises:
+            OperatingError: the store is not to be had now.
+        """
+        before = self._sweep.forgotten
+        while True:
+            await self._thread.run(partial(sweep, self._sweep), Urgency.BACKGROUND)
+            if not self._sweep.after:
+                return self._sweep.forgotten - before
 
     # Telling.
 
