@@ -3,7 +3,7 @@
 import asyncio
 import math
 from collections.abc import Awaitable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -38,16 +38,16 @@ class Client(aiomqtt.Client):
     async def __aenter__(self) -> Self:
         """Connect; paho does so on a thread that cannot be cancelled, and is waited for shortly."""
         entering = asyncio.ensure_future(super().__aenter__())
-        try:
-            await asyncio.shield(entering)
-        except asyncio.CancelledError:
-            await asyncio.wait({entering}, timeout=CONNECT_END_S)
-            # Should it come about after all, it is closed then.
-            entering.add_done_callback(self._abandon)
-            raise
-        except BaseException:
-            self.cut()
-            raise
+        with ExitStack() as undone:
+            undone.callback(self.cut)
+            try:
+                await asyncio.shield(entering)
+            except asyncio.CancelledError:
+                await asyncio.wait({entering}, timeout=CONNECT_END_S)
+                # Should it come about after all, it is closed then.
+                entering.add_done_callback(self._abandon)
+                raise
+            undone.pop_all()
         return self
 
     async def __aexit__(
