@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from edgegate import logs
 from edgegate.bookkeeper import Bookkeeper
 from edgegate.config import ConfigError, DoorConfig, load_config
 from edgegate.doors.runner import DoorRunner
@@ -18,6 +19,9 @@ from edgegate_sync.appliance.commands import ActRefusedError, UnsupportedError
 
 BLINKS = 5
 BLINK_S = 0.4
+LOGS_BYTES_MAX = 32_000
+"""Half of a reply: as JSON it may become twice as long."""
+
 RELOAD_AFTER_S = 1.0
 """So long the answer has to leave before the process ends."""
 
@@ -110,8 +114,14 @@ class AppActs:
         return f"{len(known)} devices; {'; '.join(bad) or 'all answer'}; store answers; {free}"
 
     async def logs(self) -> str:
-        """Not from here: the journal keeps them."""
-        raise UnsupportedError("log lines are kept by the journal: journalctl -u edgegate")
+        """The newest lines that fit into a reply; they hold ids, and no names and no secrets."""
+        lines = logs.recent()
+        if not lines:
+            raise UnsupportedError("no log lines are kept here: journalctl -u edgegate")
+        size, first = 0, len(lines)
+        while first and (size := size + len(lines[first - 1].encode()) + 1) <= LOGS_BYTES_MAX:
+            first -= 1
+        return "\n".join(lines[first:])
 
     async def reload(self) -> str:
         """Start anew with the configuration as it is now, if that has no faults."""
@@ -126,11 +136,15 @@ class AppActs:
 
     async def reboot(self) -> str:
         """Not from inside the unit's sandbox."""
-        raise UnsupportedError("the daemon has no right to restart the computer")
+        raise UnsupportedError(
+            "the unit gives the daemon no right to restart the computer: do it on the machine"
+        )
 
     async def update(self) -> str:
         """Not from inside the unit's sandbox."""
-        raise UnsupportedError("the daemon has no right to install software")
+        raise UnsupportedError(
+            "the unit gives the daemon no right to install software: do it on the machine"
+        )
 
     def _runner(self, door: str) -> DoorRunner:
         runner = self._app.doors.get(door)

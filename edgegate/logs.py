@@ -10,6 +10,7 @@ import queue
 import re
 import sys
 import time
+from collections import deque
 from logging.handlers import QueueHandler, QueueListener
 from typing import Any
 
@@ -19,10 +20,16 @@ LINE_CHARACTERS_MAX = 8000
 LINES_WAITING_MAX = 1000
 """When whoever reads the log is so far behind, the newest line is dropped."""
 
+LINES_KEPT = 200
+KEPT_CHARACTERS_MAX = 500
+"""So many of the newest lines, and so much of each, are kept in memory for who may not see the
+journal."""
+
 LAST_WORDS_S = 0.5
 """How long the end of the process waits for lines that are still to be written."""
 
 _PRIORITY = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3}
+_PRIORITY_MARK = re.compile(r"\A<\d>")
 _PLAIN = re.compile(r"[^\s\"=]+\Z")
 
 
@@ -43,6 +50,12 @@ def event(log: logging.Logger, name: str, **fields: Any) -> None:
     log.info(name, extra={"fields": fields})
 
 
+def recent() -> list[str]:
+    """The newest lines of this process, each after its instant in UTC, the oldest of them first."""
+    found = (h for h in logging.getLogger().handlers if isinstance(h, DroppingHandler))
+    return [line for handler in found for line in handler.recent()]
+
+
 def _last_words(waiting: "queue.Queue[logging.LogRecord]") -> None:
     """Let what waits be written when the process ends, but not for longer than a moment."""
     ends_s = time.monotonic() + LAST_WORDS_S
@@ -56,9 +69,22 @@ class DroppingHandler(QueueHandler):
     def __init__(self, waiting: "queue.Queue[logging.LogRecord]") -> None:
         super().__init__(waiting)
         self.dropped = 0
+        self._kept: deque[str] = deque(maxlen=LINES_KEPT)
+
+    def recent(self) -> list[str]:
+        """The newest lines, whether they could be written or not."""
+        # The lock under which `enqueue` is called.
+        self.acquire()
+        try:
+            return list(self._kept)
+        finally:
+            self.release()
 
     def enqueue(self, record: logging.LogRecord) -> None:
         """Never wait."""
+        at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created))
+        line = _PRIORITY_MARK.sub("", record.getMessage())
+        self._kept.append(f"{at} {line[:KEPT_CHARACTERS_MAX]}")
         try:
             self.queue.put_nowait(record)
         except queue.Full:

@@ -1,12 +1,16 @@
 """What commands of the cloud do at an appliance whose doors are made of software."""
 
 import asyncio
+import logging
+import queue
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from edgegate.acts import AppActs
+from edgegate import logs
+from edgegate.acts import LOGS_BYTES_MAX, AppActs
 from edgegate.app import App
 from edgegate.config import Config, load_config
 from edgegate.line import Passage
@@ -110,6 +114,28 @@ async def test_a_device_shows_where_it_is_and_tests_itself(
         assert "front" in await acts.identify()
         await asyncio.to_thread(board.wait_signals, "back-reader", 5, WAIT_S)
         assert "store answers" in await acts.self_test()
-        for act in (acts.logs, acts.reload, acts.reboot, acts.update):
+        for act in (acts.reload, acts.reboot, acts.update):
             with pytest.raises(UnsupportedError):
                 await act()
+
+
+async def test_the_newest_log_lines_that_fit_are_told(
+    site: Site, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = await asyncio.to_thread(App, config)
+    acts = acts_of(app, site)
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    with pytest.raises(UnsupportedError, match="journalctl"):
+        await acts.logs()
+    handler = logs.DroppingHandler(queue.Queue(1))
+    handler.setFormatter(logs.LineFormatter(for_journal=True))
+    monkeypatch.setattr(logging.getLogger(), "handlers", [handler])
+    for number in range(1000):
+        logging.getLogger("door").warning("line %d %s", number, "\u00e4" * 300)
+    told = (await acts.logs()).splitlines()
+    assert handler.dropped == 999
+    assert len("\n".join(told).encode()) <= LOGS_BYTES_MAX
+    numbers = [int(line.split()[2]) for line in told]
+    assert numbers == list(range(numbers[0], 1000))
+    assert numbers[0] > 1000 - logs.LINES_KEPT
+    assert re.match(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ line ", told[0])
