@@ -110,6 +110,19 @@ async def test_a_clock_that_nobody_believes_renews_nothing(
     assert device.identity.serial == first
 
 
+async def test_a_clock_far_ahead_of_the_clouds_renews_once_and_not_for_ever(
+    cloud: RunningCloud, device: Enrolled
+) -> None:
+    """Each new one would be due at once, and the cloud would revoke the one that is in use."""
+    device.clock.at = device.identity.life[1] - timedelta(days=1)
+    async with await client_of(cloud, device.identity) as client:
+        await device.renewal(client).look()
+    second = device.identity.serial
+    async with await client_of(cloud, device.identity) as client:
+        assert 0 < await device.renewal(client).look() <= LOOK_S_MAX
+    assert (device.identity.serial, device.notes.renewed) == (second, 1)
+
+
 async def test_a_device_that_was_locked_out_says_so_and_stops(
     cloud: RunningCloud, device: Enrolled
 ) -> None:

@@ -69,6 +69,8 @@ class Identity:
         self._directory = directory
         self._enrolment = enrolment
         self._certificate = certificate
+        self.renewed_s: float | None = None
+        """When it was renewed last in this process, by the monotonic clock."""
 
     @classmethod
     def load(cls, state_dir: Path) -> Self:

@@ -7,6 +7,7 @@ is: it may have been enrolled anew.
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Protocol
@@ -117,6 +118,9 @@ class Renewal:
             self._backoff.reset()
             self._note("certificate", DriverStatus.ENABLED, "")
             return min(left_s, LOOK_S_MAX)
+        rest_s = self._rest_s()
+        if rest_s > 0:
+            return rest_s
         try:
             await self._renew()
         except OperatingError as error:
@@ -128,12 +132,22 @@ class Renewal:
         self._on_renewed()
         return LOOK_S_MAX
 
+    def _rest_s(self) -> float:
+        """How long a certificate that is new in this process is left alone.
+
+        By a clock far ahead of the cloud's it would be due again at once, and the cloud takes only
+        the last few: the one in use would be among those it revokes.
+        """
+        at_s = self._identity.renewed_s
+        return 0.0 if at_s is None else at_s + LOOK_S_MAX - time.monotonic()
+
     async def _renew(self) -> None:
         identity = self._identity
         try:
             key = await asyncio.to_thread(identity.next_key)
             renewed = await self._client.renew(RenewRequest(csr=request_pem(key)))
             await asyncio.to_thread(identity.renew, renewed, key)
+            identity.renewed_s = time.monotonic()
         except (ValueError, MalformedError) as error:
             raise AnswerInvalidError(f"the new certificate cannot be used: {error}") from error
         except OSError as error:
