@@ -42,6 +42,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "store": ("edgegate.store",),
     "doors": ("edgegate.doors",),
     "credentials": ("edgegate.credentials",),
+    "wifi": ("edgegate.wifi",),
     "service": tuple(f"edgegate.{name}" for name in ("clock", "logs", "supervisor", "timesources")),
     "line": tuple(
         f"edgegate.{name}"
@@ -82,7 +83,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
 """The rooms of the house, and the modules (with all below them) that lie in each."""
 
 LINE = frozenset({"passes", "ports", "records", "store", "doors", "credentials", "line"})
-APP = LINE | {"package", "config", "service", "app", "wire", "uplink"}
+APP = LINE | {"wifi", "package", "config", "service", "app", "wire", "uplink"}
 ALLOWED: dict[str, frozenset[str]] = {
     "package": frozenset(),
     "passes": frozenset({"passes"}),
@@ -94,6 +95,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "credentials": frozenset({"passes", "credentials"}),
     "service": frozenset({"ports", "service"}),
     "line": LINE,
+    "wifi": LINE | {"config", "wifi"},
     "replay": LINE | {"config", "replay"},
     "drivers": frozenset({"passes", "ports", "drivers"}),
     "wire": frozenset({"passes", "records", "store", "wire"}),

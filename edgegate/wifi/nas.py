@@ -1,0 +1,71 @@
+"""Who may ask: access points and controllers by address, the most specific network first."""
+
+from collections.abc import Iterable, Iterator
+from enum import StrEnum, unique
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
+
+from msgspec import Struct
+
+ADDRESSES_KEPT_MAX = 4096
+"""Addresses whose NAS is kept found; when full they are found anew."""
+
+
+@unique
+class Signing(StrEnum):
+    """Whether an Access-Request must carry Message-Authenticator (CVE-2024-3596)."""
+
+    AUTO = "auto"
+    """From the moment that the address was seen to send a good one."""
+    YES = "yes"
+    NO = "no"
+    """Only for devices that cannot; EAP must carry it all the same (RFC 3579 §3.1)."""
+
+
+class Nas(Struct, frozen=True, kw_only=True, gc=False):
+    """A network access server: an access point, a controller, or a network of them."""
+
+    id: str
+    network: IPv4Network | IPv6Network
+    secret: bytes
+    location: str = ""
+    vendor: str = "generic"
+    """Which template of `vendors` names a session to it."""
+    signing: Signing = Signing.AUTO
+    disconnect_port: int = 3799
+    """RFC 5176 §2.1."""
+
+    def __repr__(self) -> str:
+        return f"Nas(id={self.id!r}, network={str(self.network)!r}, vendor={self.vendor!r})"
+
+
+class NasTable:
+    """Every NAS of the configuration."""
+
+    def __init__(self, all_nas: Iterable[Nas]) -> None:
+        self._by_specificity = sorted(all_nas, key=lambda nas: -nas.network.prefixlen)
+        self._found: dict[str, Nas | None] = {}
+
+    def __iter__(self) -> Iterator[Nas]:
+        return iter(self._by_specificity)
+
+    def find(self, address: str) -> Nas | None:
+        """The NAS of an address; None for a stranger.
+
+        An IPv4 address in an IPv6 socket's form (`::ffff:192.0.2.1`) is the IPv4 address.
+        """
+        try:
+            return self._found[address]
+        except KeyError:
+            if len(self._found) >= ADDRESSES_KEPT_MAX:
+                self._found.clear()
+            found = self._found[address] = self._search(address)
+            return found
+
+    def _search(self, address: str) -> Nas | None:
+        parsed = ip_address(address)
+        if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is not None:
+            parsed = parsed.ipv4_mapped
+        for nas in self._by_specificity:
+            if parsed.version == nas.network.version and parsed in nas.network:
+                return nas
+        return None
