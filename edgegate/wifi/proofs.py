@@ -1,0 +1,21 @@
+"""What a device has proven about itself, before anybody decides what that is worth."""
+
+from msgspec import Struct
+
+
+class LoginProof(Struct, frozen=True):
+    """A name with a password in clear text, from PAP or from inside an EAP-TTLS tunnel."""
+
+    name: str
+    password: bytes
+
+    def __repr__(self) -> str:
+        return f"LoginProof(name={self.name!r}, password=********)"
+
+
+class CertificateProof(Struct, frozen=True):
+    """A client certificate that the site's authority signed and nobody revoked."""
+
+    name: str
+    serial: str
+    """In hexadecimal, lower case, without leading zeros."""
