@@ -1,0 +1,131 @@
+"""EAP packets (RFC 3748 §4), and how RADIUS carries them in attributes (RFC 3579 §3.1)."""
+
+from collections.abc import Iterable
+from enum import IntEnum, unique
+
+from msgspec import Struct
+
+ATTRIBUTE_BYTES_MAX = 253
+"""RFC 2865 §5: what one attribute's value may have."""
+
+PACKET_BYTES_MAX = 4096
+"""RFC 2865 §3: no RADIUS packet is larger, so nothing in one is."""
+
+HEADER_BYTES = 4
+NAK_TYPES_MAX = 16
+"""No device asks for more methods than that; further ones are not read."""
+
+
+@unique
+class Code(IntEnum):
+    """RFC 3748 §4."""
+
+    REQUEST = 1
+    RESPONSE = 2
+    SUCCESS = 3
+    FAILURE = 4
+
+
+@unique
+class Type(IntEnum):
+    """Method types that are met in the field (IANA's EAP registry)."""
+
+    IDENTITY = 1
+    NOTIFICATION = 2
+    NAK = 3
+    MD5 = 4
+    GTC = 6
+    TLS = 13
+    LEAP = 17
+    SIM = 18
+    TTLS = 21
+    AKA = 23
+    PEAP = 25
+    MSCHAPV2 = 26
+    FAST = 43
+    PWD = 52
+    AKA_PRIME = 50
+    TEAP = 55
+    EXPANDED = 254
+
+
+_NAMES: dict[int, str] = {
+    Type.MD5: "EAP-MD5",
+    Type.GTC: "EAP-GTC",
+    Type.TLS: "EAP-TLS",
+    Type.LEAP: "LEAP",
+    Type.SIM: "EAP-SIM",
+    Type.TTLS: "EAP-TTLS",
+    Type.AKA: "EAP-AKA",
+    Type.PEAP: "PEAP",
+    Type.MSCHAPV2: "EAP-MSCHAPv2",
+    Type.FAST: "EAP-FAST",
+    Type.PWD: "EAP-pwd",
+    Type.AKA_PRIME: "EAP-AKA'",
+    Type.TEAP: "TEAP",
+}
+
+
+class MalformedEapError(ValueError):
+    """Bytes that are no EAP packet; the message says where it went wrong."""
+
+
+class EapPacket(Struct, frozen=True):
+    """One request or response."""
+
+    code: Code
+    identifier: int
+    type: int
+    data: bytes
+    """What follows the type."""
+
+
+def method_name(number: int) -> str:
+    """What people call a method type."""
+    return _NAMES.get(number, f"EAP method {number}")
+
+
+def decode_response(eap: bytes) -> EapPacket:
+    """Read what a device sent.
+
+    Raises:
+        MalformedEapError: if it is no response, or its length is not what it says.
+    """
+    if len(eap) < HEADER_BYTES:
+        raise MalformedEapError(f"an EAP packet of {len(eap)} bytes")
+    if eap[0] != Code.RESPONSE:
+        raise MalformedEapError(f"an EAP packet with code {eap[0]}, not a response")
+    length = int.from_bytes(eap[2:4])
+    # RFC 3748 §4: what the link padded is no part of the packet.
+    if length > len(eap):
+        raise MalformedEapError(f"an EAP packet of {len(eap)} bytes that says {length}")
+    if length <= HEADER_BYTES:
+        raise MalformedEapError("an EAP response without a type")
+    return EapPacket(Code.RESPONSE, eap[1], eap[HEADER_BYTES], eap[HEADER_BYTES + 1 : length])
+
+
+def request(identifier: int, type_: int, data: bytes) -> bytes:
+    """A request to a device."""
+    length = HEADER_BYTES + 1 + len(data)
+    return bytes((Code.REQUEST, identifier, length >> 8, length & 0xFF, type_)) + data
+
+
+def success(identifier: int) -> bytes:
+    """EAP-Success; it has the identifier of the response that it answers (RFC 3748 §4.2)."""
+    return bytes((Code.SUCCESS, identifier, 0, HEADER_BYTES))
+
+
+def failure(identifier: int) -> bytes:
+    """EAP-Failure; it has the identifier of the response that it answers (RFC 3748 §4.2)."""
+    return bytes((Code.FAILURE, identifier, 0, HEADER_BYTES))
+
+
+def split(eap: bytes) -> tuple[bytes, ...]:
+    """The values of the EAP-Message attributes that carry a packet, in their order."""
+    size = ATTRIBUTE_BYTES_MAX
+    return tuple(eap[at : at + size] for at in range(0, len(eap), size)) or (b"",)
+
+
+def join(values: Iterable[bytes]) -> bytes:
+    """The packet that EAP-Message attributes carry."""
+    return b"".join(values)
