@@ -74,6 +74,8 @@ def check_config(file: Path, dump: bool) -> None:
     for name, device in settings.devices():
         if device.load_error:
             click.echo(f"{file}: {name}: warning: {device.load_error}", err=True)
+    for warning in settings.wifi.warnings() if settings.wifi is not None else ():
+        click.echo(f"{file}: warning: {warning}", err=True)
     if dump:
         from edgegate.configdump import dump as dump_config
 

@@ -13,6 +13,9 @@ from edgegate.ports import Reader, Sensor, Strike
 from edgegate.secret import SiteKey
 from edgegate.strict import Options, read_best, read_struct
 from edgegate.tomlfile import Document, load
+from edgegate.wificonfig import READERS as WIFI_READERS
+from edgegate.wificonfig import WifiSection
+from edgegate.wificonfig import check as check_wifi
 from edgegate.wording import shown
 
 Name = Annotated[
@@ -159,6 +162,7 @@ class Config(Struct, frozen=True, kw_only=True):
         name="reader", default=()
     )
     fire: FireConfig | None = None
+    wifi: WifiSection | None = None
 
     def devices(self) -> Iterator[tuple[str, Device[Any]]]:
         """Every device, named as status and logs name it."""
@@ -205,11 +209,13 @@ def load_config(path: str | Path) -> Config:
         **tables.readers,
         ReaderConfig: lambda data, where, found: _read_reader(tables, data, where, found),
         SiteKey: SiteKey.read,
+        **WIFI_READERS,
     }
     config = read_best(Config, document.data, document.where, faults, Options(readers=readers))
     _check_presence(document, faults)
     _check_names(document, faults)
     _check_strike_limits(config, document, faults)
+    check_wifi(config.wifi if config is not None else None, document, faults)
     tables.check_claims(faults)
     if config is None or faults:
         raise ConfigError(faults)
@@ -267,6 +273,9 @@ def _check_presence(document: Document, faults: list[Fault]) -> None:
         "door": "begin one with [[door]] and give it an id and a strike",
         "reader": "begin one with [[reader]] and give it a name, a driver and a door",
     }
+    if "wifi" in document.data:
+        # One that only answers access points is none.
+        return
     for table, hint in hints.items():
         if document.data.get(table, []) == []:
             faults.append(document.where.at(table).fault(f"there is no {table}", hint))

@@ -37,6 +37,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "edgegate.secret",
         "edgegate.strict",
         "edgegate.tomlfile",
+        "edgegate.wificonfig",
         "edgegate.wording",
     ),
     "store": ("edgegate.store",),

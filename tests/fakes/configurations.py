@@ -11,12 +11,13 @@ import pytest
 from edgegate.config import Config, ConfigError, load_config
 
 SITE_KEY = "/etc/edgegate/site.key"
+AP_FILE = "/etc/edgegate/wifi-lobby.secret"
 SECRET = "0123456789abcdef" * 4
 
 
 @pytest.fixture(scope="module")
 def write(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Write a configuration whose site key is where this test may write."""
+    """Write a configuration whose secrets are where this test may write."""
     folder = tmp_path_factory.mktemp("config")
     key = folder / "site.key"
     key.write_text(SECRET + "\n")
@@ -24,7 +25,7 @@ def write(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
     def write(text: str) -> Path:
         path = folder / "config.toml"
-        path.write_text(text.replace(SITE_KEY, str(key)))
+        path.write_text(text.replace(SITE_KEY, str(key)).replace(AP_FILE, str(key)))
         return path
 
     return write
