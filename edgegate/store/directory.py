@@ -54,6 +54,30 @@ def make_file(path: Path) -> None:
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
+def replace_file(path: Path, content: bytes, owner: Path) -> None:
+    """Put a file in another's place, whole or not at all, for the owner of a directory alone.
+
+    What root writes on the command line the daemon's user can read; it is on disk afterwards.
+    """
+    beside = path.with_name(f"{path.name}.new")
+    beside.unlink(missing_ok=True)
+    handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    give_to_owner(beside, owner)
+    beside.replace(path)
+    flush(path.parent)
+
+
+def give_to_owner(path: Path, owner: Path) -> None:
+    """Let whoever has the directory `owner` have a file or directory that root made."""
+    if os.geteuid() == 0:
+        status = owner.stat()
+        os.chown(path, status.st_uid, status.st_gid)
+
+
 def remove(path: Path) -> None:
     """Remove a database file and its companions, if they are there."""
     for suffix in _COMPANIONS:

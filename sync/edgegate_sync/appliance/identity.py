@@ -5,7 +5,6 @@ one without the other; `identity/enrolment.json` has what else the cloud said. T
 and never leaves. What is written is on disk before it takes the place of what was there.
 """
 
-import os
 import ssl
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -26,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from msgspec import Struct
 
-from edgegate.store.directory import flush
+from edgegate.store.directory import give_to_owner, replace_file
 from edgegate_sync.wire import commands
 from edgegate_sync.wire.enrolment import Broker, Renewed
 from edgegate_sync.wire.errors import MalformedError
@@ -273,29 +272,12 @@ def _private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
 def _make_directory(state_dir: Path) -> Path:
     directory = state_dir / DIRECTORY
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _give_to_owner(directory, state_dir)
+    give_to_owner(directory, state_dir)
     return directory
 
 
 def _replace(path: Path, content: bytes) -> None:
-    """Put a file in another's place, whole or not at all, for its owner alone."""
-    beside = path.with_name(f"{path.name}.new")
-    beside.unlink(missing_ok=True)
-    handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(handle, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    _give_to_owner(beside, path.parent.parent)
-    beside.replace(path)
-    flush(path.parent)
-
-
-def _give_to_owner(path: Path, state_dir: Path) -> None:
-    """Let the daemon's user have it where root enrols."""
-    if os.geteuid() == 0:
-        owner = state_dir.stat()
-        os.chown(path, owner.st_uid, owner.st_gid)
+    replace_file(path, content, path.parent.parent)
 
 
 def _read(path: Path) -> bytes:
