@@ -62,7 +62,7 @@ def new_key(kind: KeyKind) -> Key:
 def new_authority(name: str, kind: KeyKind, at: datetime) -> Authority:
     """An authority that signs leaves only."""
     key = new_key(kind)
-    subject = _common_name(name[:NAME_CHARACTERS_MAX])
+    subject = _common_name(name)
     builder = (
         _builder(subject, subject, key, at, timedelta(days=AUTHORITY_DAYS))
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
@@ -195,7 +195,7 @@ def _builder(
 
 
 def _common_name(name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name[:NAME_CHARACTERS_MAX])])
 
 
 def _extended_usage(purpose: x509.ObjectIdentifier) -> x509.ExtendedKeyUsage:
