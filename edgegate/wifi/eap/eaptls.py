@@ -4,10 +4,10 @@ from typing import ClassVar
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID, ObjectIdentifier
+from OpenSSL.SSL import Context
 
 from edgegate.wifi.eap.identity import ServerIdentity
 from edgegate.wifi.eap.packet import Type
-from edgegate.wifi.eap.tls import TlsConnection
 from edgegate.wifi.eap.tlsmethod import Broken, Outcome, Proved, TlsMethod
 from edgegate.wifi.proofs import CertificateProof
 
@@ -29,8 +29,8 @@ class EapTls(TlsMethod):
 
     type: ClassVar[Type] = Type.TLS
 
-    def _connect(self, identity: ServerIdentity) -> TlsConnection:
-        return TlsConnection(identity.mutual)
+    def _context(self, identity: ServerIdentity) -> Context:
+        return identity.mutual
 
     def _established(self, packet_max: int) -> Outcome:  # noqa: ARG002 - the decision comes first
         certificate = self._tls.peer_certificate()

@@ -1,9 +1,11 @@
 """What EAP-TLS and EAP-TTLS have in common: a TLS handshake in fragments, an alert, an end."""
 
 from abc import ABC, abstractmethod
+from functools import cached_property
 from typing import ClassVar, TypeAlias
 
 from msgspec import Struct
+from OpenSSL.SSL import Context
 
 from edgegate.wifi.eap.fragments import (
     ACKNOWLEDGEMENT,
@@ -52,7 +54,7 @@ class TlsMethod(ABC):
     type: ClassVar[Type]
 
     def __init__(self, identity: ServerIdentity) -> None:
-        self._tls = self._connect(identity)
+        self._identity = identity
         self._incoming = Incoming()
         self._outgoing = Outgoing()
         self._alerted: str | None = None
@@ -113,9 +115,14 @@ class TlsMethod(ABC):
     def _send(self, message: bytes, packet_max: int) -> Send:
         return Send(self._outgoing.send(message, packet_max))
 
+    @cached_property
+    def _tls(self) -> TlsConnection:
+        """Made when the device goes along: many want another method than the first one."""
+        return TlsConnection(self._context(self._identity))
+
     @abstractmethod
-    def _connect(self, identity: ServerIdentity) -> TlsConnection:
-        """A connection of the kind that the method needs."""
+    def _context(self, identity: ServerIdentity) -> Context:
+        """What of the server's identity the method needs."""
 
     @abstractmethod
     def _established(self, packet_max: int) -> Outcome:

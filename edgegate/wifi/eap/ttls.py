@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from msgspec import Struct
+from OpenSSL.SSL import Context
 
 from edgegate.wifi.eap.identity import ServerIdentity
 from edgegate.wifi.eap.packet import Type
-from edgegate.wifi.eap.tls import TlsConnection
 from edgegate.wifi.eap.tlsmethod import Broken, Outcome, Proved, TlsMethod
 from edgegate.wifi.proofs import LoginProof
 
@@ -60,8 +60,8 @@ class Ttls(TlsMethod):
         self._inner = b""
         self._is_asked = False
 
-    def _connect(self, identity: ServerIdentity) -> TlsConnection:
-        return TlsConnection(identity.anonymous)
+    def _context(self, identity: ServerIdentity) -> Context:
+        return identity.anonymous
 
     def _established(self, packet_max: int) -> Outcome:
         self._inner += self._tls.read(INNER_BYTES_MAX - len(self._inner))
