@@ -1,0 +1,64 @@
+"""Answers given lately: a request that comes again gets the same bytes and is decided once.
+
+Kept in two generations: a look into both is all it costs, and turning them drops the older one
+whole. An answer is so kept for one to two turns.
+"""
+
+from typing import Final
+
+KEPT_MAX = 16384
+"""Answers kept: some 8 MB. When full, the older half goes before its time, and is counted."""
+
+TURN_S = 30.0
+"""RFC 5080 §2.2.2 wants 5 to 30 seconds; PITFALLS.md R3."""
+
+Key = tuple[tuple[str | int, ...], bytes]
+"""Address and port it came from; its code, identifier, length and authenticator."""
+
+DECIDING: Final = b""
+"""The answer of a request that is being decided."""
+
+
+class Duplicates:
+    """Requests lately answered, and those being decided."""
+
+    def __init__(self, kept_max: int = KEPT_MAX) -> None:
+        self._half_max = max(kept_max // 2, 1)
+        self._newer: dict[Key, bytes] = {}
+        self._older: dict[Key, bytes] = {}
+        self._deciding: set[Key] = set()
+        self.dropped = 0
+        """Answers that went before their time."""
+
+    def __len__(self) -> int:
+        return len(self._newer) + len(self._older) + len(self._deciding)
+
+    def answer(self, key: Key) -> bytes | None:
+        """The answer already given, `DECIDING`, or None for a request never seen."""
+        answer = self._newer.get(key)
+        if answer is None:
+            answer = self._older.get(key)
+            if answer is None and key in self._deciding:
+                return DECIDING
+        return answer
+
+    def begin(self, key: Key) -> None:
+        """A request is being decided from now on."""
+        self._deciding.add(key)
+
+    def settle(self, key: Key, answer: bytes) -> None:
+        """A request was decided, and its answer stays."""
+        self._deciding.discard(key)
+        if len(self._newer) >= self._half_max:
+            self.dropped += len(self._older)
+            self.turn()
+        self._newer[key] = answer
+
+    def forget(self, key: Key) -> None:
+        """A request got no answer: when it comes again, it is tried again."""
+        self._deciding.discard(key)
+
+    def turn(self) -> None:
+        """Drop what is older than one turn; due every `TURN_S`."""
+        self._older = self._newer
+        self._newer = {}
