@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from enum import StrEnum, unique
+from functools import partial
 from typing import Any
 
 from edgegate.wifi.attributes import Attribute, Code
@@ -22,6 +23,7 @@ from edgegate.wifi.packet import (
     message_authenticator_matches,
     request_authenticator_matches,
 )
+from edgegate.wifi.workers import Workers
 
 IN_FLIGHT_MAX = 512
 """Requests being decided at once; a further one is dropped, and the access point asks again."""
@@ -45,6 +47,8 @@ Handler = Callable[[Packet, Nas], Awaitable[Reply | None]]
 """Answers one genuine request that was not seen before; None: with silence."""
 
 Send = Callable[[bytes, Address], object]
+Receive = Callable[[bytes, Address], None]
+_Job = tuple[Key, Packet, Nas, Send]
 
 _ACCESS_REQUEST = int(Code.ACCESS_REQUEST)
 _STATUS_SERVER = int(Code.STATUS_SERVER)
@@ -92,7 +96,6 @@ class Endpoint:
         self._table = table
         self._handler = handler
         self._in_flight_max = in_flight_max
-        self._in_flight = 0
         self._duplicates = duplicates if duplicates is not None else Duplicates()
         self._signers: dict[str, None] = {}
         self.counts: Counter[tuple[str, str, str]] = Counter()
@@ -107,17 +110,27 @@ class Endpoint:
             OSError: the address cannot be had.
         """
         with _bound(host, port) as bound:
-            async with asyncio.TaskGroup() as tasks:
-                turning = tasks.create_task(self._turn(), name=f"{self._service} turning")
+            async with self.deciding(bound.sendto) as receive:
                 loop = asyncio.get_running_loop()
-                loop.add_reader(bound, self._read, bound, tasks)
+                loop.add_reader(bound, self._read, bound, receive)
                 try:
                     yield bound.getsockname()
                 finally:
                     loop.remove_reader(bound)
-                    turning.cancel()
 
-    def receive(self, data: bytes, address: Address, send: Send, tasks: asyncio.TaskGroup) -> None:
+    @asynccontextmanager
+    async def deciding(self, send: Send) -> AsyncIterator[Receive]:
+        """Decide what is received while the context is open; `send` takes the answers."""
+        async with asyncio.TaskGroup() as tasks:
+            workers = Workers(self._decide, tasks, self._in_flight_max)
+            turning = tasks.create_task(self._turn(workers), name=f"{self._service} turning")
+            try:
+                yield partial(self._receive, send=send, workers=workers)
+            finally:
+                turning.cancel()
+                workers.stop()
+
+    def _receive(self, data: bytes, address: Address, send: Send, workers: Workers[_Job]) -> None:
         """Take one datagram: answer it at once, let it be decided, or say nothing."""
         nas = self._table.find(address[0])
         if nas is None:
@@ -138,14 +151,13 @@ class Endpoint:
             self.counts[nas.id, "refused", why] += 1
         elif packet.code == _STATUS_SERVER:
             self._answer(self._status(packet, nas), nas, address, send)
-        elif self._in_flight >= self._in_flight_max:
-            self.counts[nas.id, "dropped", "in_flight"] += 1
-        else:
-            self._in_flight += 1
+        elif workers.put((key, packet, nas, send)):
             self._duplicates.begin(key)
-            tasks.create_task(self._decide(key, packet, nas, send))
+        else:
+            self.counts[nas.id, "dropped", "in_flight"] += 1
 
-    async def _decide(self, key: Key, packet: Packet, nas: Nas, send: Send) -> None:
+    async def _decide(self, job: _Job) -> None:
+        key, packet, nas, send = job
         answer: bytes | None = None
         try:
             reply = await self._handler(packet, nas)
@@ -157,7 +169,6 @@ class Endpoint:
             if packet.code == _ACCESS_REQUEST:
                 answer = encode_reply(_REJECT, packet, nas.secret)
         finally:
-            self._in_flight -= 1
             if answer is None:
                 self._duplicates.forget(key)
             else:
@@ -223,7 +234,7 @@ class Endpoint:
             del self._signers[next(iter(self._signers))]
         self._signers[host] = None
 
-    def _read(self, bound: socket.socket, tasks: asyncio.TaskGroup) -> None:
+    def _read(self, bound: socket.socket, receive: Receive) -> None:
         for _ in range(READS_MAX):
             try:
                 data, address = bound.recvfrom(PACKET_BYTES_MAX)
@@ -232,12 +243,15 @@ class Endpoint:
             except OSError as error:
                 self.counts["", "refused", type(error).__name__] += 1
                 return
-            self.receive(data, address, bound.sendto, tasks)
+            receive(data, address)
 
-    async def _turn(self) -> None:
+    async def _turn(self, workers: Workers[_Job]) -> None:
         while True:
             await asyncio.sleep(TURN_S)
             self._duplicates.turn()
+            if late := workers.dismiss():
+                log.error("wifi: %d requests took longer than %d s", late, TURN_S)
+                self.counts["", "dropped", "late"] += late
 
 
 def _signature_objection(

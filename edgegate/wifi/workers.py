@@ -1,0 +1,99 @@
+"""A pool of tasks that take jobs: as concurrent as the jobs wait, without a task for each.
+
+A worker goes on with the next job for as long as its jobs do not wait; only when one does is the
+next worker needed. So a burst of quick jobs costs one wake-up, and slow ones run side by side.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+Job = TypeVar("Job")
+
+
+class Workers(Generic[Job]):
+    """At most `jobs_max` jobs under way or waiting for their turn; a further one is not taken.
+
+    Args:
+        work: does one job; it raises nothing but cancellation.
+        tasks: where the workers run.
+        jobs_max: the limit.
+    """
+
+    def __init__(
+        self, work: Callable[[Job], Awaitable[None]], tasks: asyncio.TaskGroup, jobs_max: int
+    ) -> None:
+        self._work = work
+        self._tasks = tasks
+        self._jobs_max = jobs_max
+        self._waiting: deque[Job] = deque()
+        self._busy: dict[int, int] = {}
+        """The round in which each busy worker took its job."""
+        self._running: dict[int, asyncio.Task[None]] = {}
+        self._idle: list[asyncio.Future[None]] = []
+        self._waking = False
+        self._stopping = False
+        self._hired = 0
+        self._round = 0
+
+    def put(self, job: Job) -> bool:
+        """Have a job done; whether there was room for it."""
+        if self._stopping or len(self._busy) + len(self._waiting) >= self._jobs_max:
+            return False
+        self._waiting.append(job)
+        if not self._waking:
+            self._wake()
+        return True
+
+    def stop(self) -> None:
+        """Send home who is idle now, and the others when their jobs are done."""
+        self._stopping = True
+        for idle in self._idle:
+            if not idle.done():
+                idle.set_result(None)
+
+    def dismiss(self) -> int:
+        """Cancel every job that was taken before the last call of this; how many those were."""
+        late = [number for number, taken in self._busy.items() if taken < self._round]
+        for number in late:
+            self._running[number].cancel()
+        self._round += 1
+        return len(late)
+
+    def _wake(self) -> None:
+        self._waking = True
+        if self._idle:
+            self._idle.pop().set_result(None)
+        else:
+            self._hired += 1
+            worker = self._run(self._hired)
+            self._running[self._hired] = self._tasks.create_task(
+                worker, name=f"worker {self._hired}"
+            )
+
+    async def _run(self, number: int) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            while True:
+                self._waking = False
+                while self._waiting:
+                    await self._next(number)
+                if self._stopping:
+                    return
+                idle = loop.create_future()
+                self._idle.append(idle)
+                await idle
+        finally:
+            self._busy.pop(number, None)
+            del self._running[number]
+            if self._waiting and not self._waking and not self._stopping:
+                self._wake()
+
+    async def _next(self, number: int) -> None:
+        job = self._waiting.popleft()
+        self._busy[number] = self._round
+        if self._waiting and not self._waking:
+            self._wake()
+        await self._work(job)
+        del self._busy[number]
