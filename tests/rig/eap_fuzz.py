@@ -1,0 +1,159 @@
+"""EAP conversations cut, altered, mixed and repeated anywhere; used by tests and by `make fuzz`.
+
+Nothing that the server does with them may raise; what it holds stays bounded, and an honest device
+in between is served. Whoever finds something gets it again by the same seed.
+"""
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from random import Random
+
+from OpenSSL import SSL
+
+from edgegate.wifi.eap.packet import Type
+from edgegate.wifi.eap.server import EapServer
+from edgegate.wifi.eap.steps import Accepted, Challenge, Failed, Ignored, Proven, Step
+from rig.eap_peer import Device, admitted, client_context, pap
+from rig.wifi_papers import authority, client, identity
+
+HALF_OPEN_MAX = 64
+ROUNDS_MAX = 40
+HONEST_EVERY = 50
+
+
+class Clock:
+    """Time that a fuzzer makes pass."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@dataclass
+class Tally:
+    """What came of it."""
+
+    conversations: int = 0
+    steps: Counter[str] = field(default_factory=Counter)
+    whys: Counter[str] = field(default_factory=Counter)
+
+
+class Fuzzer:
+    """Conversations by a seed against one server; `run` may be called again and again."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = Random(seed)
+        self.clock = Clock()
+        self.server = EapServer(identity(), half_open_max=HALF_OPEN_MAX, now=self.clock)
+        trusted = authority().certificate
+        self.contexts: list[tuple[Type, SSL.Context]] = []
+        for version in ("1.2", "1.3"):
+            self.contexts += [
+                (Type.TTLS, client_context(version, trusted)),
+                (Type.TLS, client_context(version, trusted, client())),
+                (Type.TLS, client_context(version, trusted, client(by="Somebody else"))),
+            ]
+        self.heard: list[tuple[bytes, bytes]] = []
+        """Packets and States of conversations before, to be brought up again."""
+        self.tally = Tally()
+
+    def run(self, conversations: int) -> Tally:
+        """Hold that many; an honest one in between must come in."""
+        for number in range(conversations):
+            self.converse()
+            self.tally.conversations += 1
+            if number % HONEST_EVERY == 0:
+                method, context = self.contexts[0]
+                step = admitted(self.server, Device(context, method))
+                assert isinstance(step, Accepted), step
+            assert len(self.server.half_open) <= HALF_OPEN_MAX
+        return self.tally
+
+    def converse(self) -> None:
+        """One conversation with anything in it."""
+        random = self.random
+        method, context = random.choice(self.contexts)
+        device = Device(
+            context,
+            method,
+            packet_max=random.choice((64, 300, 1024, 3000)),
+            inner=self.inner(),
+            eager=random.random() < 0.5,
+            wants=random.randbytes(random.randrange(4)),
+        )
+        eap, state = device.first(), None
+        alter_at = random.randrange(ROUNDS_MAX)
+        for turn in range(ROUNDS_MAX):
+            if turn >= alter_at and random.random() < 0.5:
+                eap, state = self.altered(eap, state)
+            step = self.step(eap, state)
+            if isinstance(step, Proven):
+                step = self.decided(step)
+            if not isinstance(step, Challenge):
+                return
+            state = step.state
+            if random.random() < 0.02:
+                return
+            eap = self.answer(device, step.eap)
+            self.heard.append((eap, state))
+            del self.heard[:-100]
+
+    def answer(self, device: Device, eap: bytes) -> bytes:
+        """What the device says; once it was lied about, it may be at a loss."""
+        try:
+            return device.answer(eap)
+        except (AssertionError, ValueError, SSL.Error):
+            return device.response(eap[1], device.method, self.random.randbytes(20))
+
+    def decided(self, step: Proven) -> Step:
+        if self.random.random() < 0.5:
+            return step.conversation.refuse("no pass")
+        return step.conversation.accept()
+
+    def step(self, eap: bytes, state: bytes | None) -> Step:
+        self.clock.now_s += 31.0 if self.random.random() < 0.002 else self.random.random() / 10
+        mtu = self.random.choice((None, None, 0, 60, 304, 1400, 1 << 31))
+        step = self.server.step(eap, state, mtu=mtu)
+        self.tally.steps[type(step).__name__] += 1
+        if isinstance(step, Challenge):
+            assert len(step.eap) <= 1024
+            assert int.from_bytes(step.eap[2:4]) == len(step.eap)
+        if isinstance(step, Failed | Ignored):
+            assert step.why.isprintable()
+            self.tally.whys[re.sub(r"(EAP method )?\d+(, )?", "#", step.why)[:40]] += 1
+        if isinstance(step, Failed):
+            assert len(step.eap) == 4
+            assert step.eap[0] == 4
+        return step
+
+    def inner(self) -> bytes:
+        """What stands in the tunnel, mostly as it should."""
+        inner = pap()
+        if self.random.random() < 0.5:
+            inner, _ = self.altered(inner, None)
+        return inner * self.random.choice((1, 1, 1, 1, 40, 200))
+
+    def altered(self, eap: bytes, state: bytes | None) -> tuple[bytes, bytes | None]:
+        """The same, but not quite."""
+        random = self.random
+        at = random.randrange(len(eap) + 1)
+        # Within the first bytes stand code, length, type and flags: more goes wrong there.
+        near = min(at, random.randrange(13))
+        cut = eap[: max(at, 5)]
+        old, older = random.choice(self.heard or [(eap, state)])
+        return random.choice(
+            (
+                (eap[:at], state),
+                (eap[:at] + random.randbytes(random.randrange(1, 30)) + eap[at:], state),
+                (eap[:at] + random.randbytes(1) + eap[at + 1 :], state),
+                (eap[:near] + random.randbytes(1) + eap[near + 1 :], state),
+                (cut[:2] + len(cut).to_bytes(2) + cut[4:], state),
+                (random.randbytes(random.randrange(40)), state),
+                (eap, random.choice((None, b"", random.randbytes(16)))),
+                (old, state),
+                (old, older),
+            )
+        )
