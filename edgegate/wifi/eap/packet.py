@@ -1,15 +1,8 @@
-"""EAP packets (RFC 3748 §4), and how RADIUS carries them in attributes (RFC 3579 §3.1)."""
+"""EAP packets (RFC 3748 §4), as they stand in a RADIUS packet's EAP-Message attributes."""
 
-from collections.abc import Iterable
 from enum import IntEnum, unique
 
 from msgspec import Struct
-
-ATTRIBUTE_BYTES_MAX = 253
-"""RFC 2865 §5: what one attribute's value may have."""
-
-PACKET_BYTES_MAX = 4096
-"""RFC 2865 §3: no RADIUS packet is larger, so nothing in one is."""
 
 HEADER_BYTES = 4
 NAK_TYPES_MAX = 16
@@ -118,14 +111,3 @@ def success(identifier: int) -> bytes:
 def failure(identifier: int) -> bytes:
     """EAP-Failure; it has the identifier of the response that it answers (RFC 3748 §4.2)."""
     return bytes((Code.FAILURE, identifier, 0, HEADER_BYTES))
-
-
-def split(eap: bytes) -> tuple[bytes, ...]:
-    """The values of the EAP-Message attributes that carry a packet, in their order."""
-    size = ATTRIBUTE_BYTES_MAX
-    return tuple(eap[at : at + size] for at in range(0, len(eap), size)) or (b"",)
-
-
-def join(values: Iterable[bytes]) -> bytes:
-    """The packet that EAP-Message attributes carry."""
-    return b"".join(values)

@@ -30,7 +30,8 @@ _ALERTS = {
     "handshake failure": "the device has no TLS cipher in common with the server",
     "insufficient security": "the device finds the server's TLS too weak",
     "decrypt error": "the device could not verify a TLS signature or checksum",
-    "internal error": "the device met an error of its own in TLS",
+    # What hostap, and Android with it, says where the name is not the one it was told.
+    "internal error": "the device broke TLS off: see which server name it was told",
 }
 """RFC 8446 §6.2, in the words of OpenSSL's reasons."""
 
