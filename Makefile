@@ -34,6 +34,7 @@ bench:
 	$(PYTHON_BIN) bench/snapshot.py
 	$(PYTHON_BIN) bench/push.py
 	$(PYTHON_BIN) bench/fleet.py
+	$(PYTHON_BIN) bench/wifi.py
 
 format:
 	@scripts/setup dev
