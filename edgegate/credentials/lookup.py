@@ -5,6 +5,7 @@ A card's id is bytes, never a number: leading zeros matter. Its one written form
 
 import hashlib
 import hmac
+import unicodedata
 
 from edgegate.passes.model import CredentialKind
 
@@ -12,11 +13,26 @@ SITE_KEY_BYTES_MIN = 32
 
 _CARDS = frozenset({CredentialKind.NFC_UID, CredentialKind.NFC_NTAG424})
 
+_MAC_BYTES = 6
+_SEPARATORS = str.maketrans("", "", ":-. ")
+
 
 def canonical(kind: CredentialKind, number: bytes) -> bytes:
-    """The one form of a number that is hashed: hex for cards, the characters for codes."""
+    """The one form of a number that is hashed: hex for cards, the characters for codes.
+
+    A MAC address is hex like a card's id, whether it comes as six bytes or written in any notation.
+    A login name is the same however it is capitalised and composed: keyboards do that by
+    themselves.
+    """
     if kind in _CARDS:
         return number.hex().upper().encode()
+    if kind is CredentialKind.MAC:
+        raw = number.hex() if len(number) == _MAC_BYTES else number.decode(errors="replace")
+        return raw.translate(_SEPARATORS).upper().encode()
+    if kind is CredentialKind.WIFI_LOGIN:
+        name = number.decode(errors="surrogateescape").strip()
+        folded = unicodedata.normalize("NFKC", name).casefold()
+        return unicodedata.normalize("NFC", folded).encode(errors="surrogateescape")
     return number
 
 

@@ -315,6 +315,9 @@ class Credential(Record, frozen=True):
     customer: Id
     kind: CredentialKind
     lookup: str = ""
+    verifier: Annotated[str, Meta(max_length=1024)] = ""
+    """What proves possession: for a `wifi_login` its password's hash (edgegate/wifi/verifiers.py);
+    empty: no password fits."""
     status: CredentialStatus = CredentialStatus.ACTIVE
     valid_from: Instant | None = None
     valid_until: Instant | None = None
