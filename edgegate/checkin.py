@@ -4,6 +4,7 @@ Everything here runs inside one job of the database thread: nothing is awaited b
 facts and recording the decision, so two readers can never spend the same use.
 """
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from msgspec import Struct
@@ -36,6 +37,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
 
     at: datetime
     decision: Decision
+    channel: Channel = Channel.DOOR
     door: str | None = None
     customer: Customer | None = None
     location: Location | None = None
@@ -103,25 +105,36 @@ def _leaves(books: Books, request: Request, customer_id: str) -> bool:
     return move is not None and move[0] == "rule" and move[1] >= today.starts
 
 
-def enter_with(books: Books, request: Request, credential: Credential) -> Outcome:
+Refusing = Callable[[Denied], None]
+"""Takes a refusal in place of the ledger: on the Wi-Fi those of one source are counted."""
+
+
+def enter_with(
+    books: Books, request: Request, credential: Credential, refusing: Refusing | None = None
+) -> Outcome:
     """Decide and record for whoever a known credential names (F-12)."""
     customer = books.customer(credential.customer)
     fault = credential_fault(credential, request.at)
     if fault is None and customer is None:
         fault = Reason.UNKNOWN_CREDENTIAL
     if fault is not None or customer is None:
-        return _refused(books, request, refuse(fault or Reason.NO_PASS), credential, customer)
-    return enter(books, request, customer, credential)
+        decision = refuse(fault or Reason.NO_PASS)
+        return _refused(books, request, decision, credential, customer, refusing)
+    return enter(books, request, customer, credential, refusing)
 
 
 def enter(
-    books: Books, request: Request, customer: Customer, credential: Credential | None = None
+    books: Books,
+    request: Request,
+    customer: Customer,
+    credential: Credential | None = None,
+    refusing: Refusing | None = None,
 ) -> Outcome:
     """Decide for a known customer and record what came of it."""
     facts = books.facts(customer, request.location, request.at, request.door)
     decision = decide(facts, request)
     if not decision.opens:
-        return _refused(books, request, decision, credential, customer)
+        return _refused(books, request, decision, credential, customer, refusing)
     if decision.payment is None and (facts.session is not None or not decision.opens_session):
         session = facts.session if decision.reason in VISITING else None
         books.record([_granted(request, decision, customer, credential, session)], request.at)
@@ -150,16 +163,23 @@ def leave(
     return session
 
 
-def wifi_stopped(books: Books, customer_id: str, location_id: str, at: datetime) -> None:
-    """The Wi-Fi's accounting says that a customer is off it (S-06)."""
-    settle(books, at)
+def wifi_stopped(
+    books: Books,
+    customer_id: str,
+    location_id: str,
+    at: datetime,
+    told_at: datetime | None = None,
+) -> None:
+    """The Wi-Fi's accounting says, maybe later, that a customer is off it as of `at` (S-06)."""
+    told = told_at or at
+    settle(books, told)
     session = books.session_of(customer_id, location_id)
     if session is not None and session.wifi:
         stopped = WifiStopped(session=session.id, customer=customer_id, location=location_id, at=at)
-        books.record([stopped], at)
+        books.record([stopped], told)
         after = books.session(session.id)
         if after is not None:
-            refresh(books, after, at)
+            refresh(books, after, told)
 
 
 def _go_in(
@@ -241,6 +261,7 @@ def _refused(
     decision: Decision,
     credential: Credential | None,
     customer: Customer | None,
+    refusing: Refusing | None = None,
 ) -> Outcome:
     denied = Denied(
         location=request.location.id,
@@ -252,10 +273,14 @@ def _refused(
         pass_=decision.stopped_pass,
         retry_at=decision.retry_at,
     )
-    books.record([denied], request.at)
+    if refusing is None:
+        books.record([denied], request.at)
+    else:
+        refusing(denied)
     return Outcome(
         at=request.at,
         decision=decision,
+        channel=request.channel,
         door=denied.door,
         customer=customer,
         location=request.location,
@@ -310,6 +335,7 @@ def _outcome(
     return Outcome(
         at=request.at,
         decision=decision,
+        channel=request.channel,
         door=request.door.id if request.door is not None else None,
         customer=facts.customer,
         location=request.location,

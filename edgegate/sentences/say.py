@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from datetime import timedelta
 
 from edgegate.checkin import Outcome
-from edgegate.passes.model import Customer, Pass, PassState, Unit
+from edgegate.passes.model import Channel, Customer, Pass, PassState, Unit
 from edgegate.passes.reasons import Reason
 from edgegate.sentences.english import ENGLISH
 from edgegate.sentences.language import Language, Templates, fit
@@ -37,7 +37,10 @@ def _language_of(customer: Customer | None) -> Language:
 
 def _say(sentences: Mapping[str, Templates], outcome: Outcome, language: Language) -> str:
     reason = outcome.decision.reason
-    templates = sentences.get(f"{reason}.{_variant(outcome)}", sentences[reason])
+    variant = _variant(outcome)
+    if outcome.channel is Channel.WIFI and f"{reason}.{Channel.WIFI}" in sentences:
+        variant = Channel.WIFI
+    templates = sentences.get(f"{reason}.{variant}", sentences[reason])
     text = fit(templates, _fields(outcome, language))
     if text is None:
         raise LookupError(f"every sentence about {reason} needs something that is not known")
