@@ -74,6 +74,11 @@ class Books(Records):
         self.answers: dict[tuple[str, str], object] = {}
         """What was answered lately, by door and credential; a restart forgets it."""
 
+    @property
+    def ledger(self) -> sqlite3.Connection:
+        """The ledger's file, for tables that concern one part only (`edgegate.store.wifi`)."""
+        return self._store.ledger
+
     def remaining(self, passes: Iterable[Pass]) -> dict[str, int]:
         """What is left of each pass (M-01): its balance less the debits not yet counted in it."""
         passes = list(passes)

@@ -314,6 +314,7 @@ _WRITERS: dict[type[Happening], Callable[[sqlite3.Connection, Any, Entry], None]
     WifiDisconnected: _wifi_disconnected,
 }
 
+_OF_DEVICES_TOO = (EntryType.WIFI_STOPPED, EntryType.WIFI_DISCONNECTED)
 _BY_TYPE = {entry_type: kind for kind, entry_type in TYPES.items()}
 
 
@@ -324,6 +325,9 @@ def happening_of(entry: Entry) -> Happening | None:
     kind = _BY_TYPE[EntryType(entry.type)]
     if entry.type == EntryType.DOOR_EXIT and b'"customer"' not in entry.data:
         # What the door itself reports of an exit names nobody.
+        return None
+    if entry.type in _OF_DEVICES_TOO and b'"session":' not in entry.data:
+        # What an access point reports of one device names no visit (edgegate/store/wifi.py).
         return None
     if entry.type == EntryType.SESSION_SEGMENT:
         kind = SegmentBegan if "segment" in msgspec.json.decode(entry.data) else SegmentEnded

@@ -121,7 +121,7 @@ def _forget_traces(persons: Persons, store: Store) -> None:
     """Remove what the tables still know of them: where they were, and what covered them."""
     for kind, id_ in persons:
         if kind == "customer":
-            for table in ("coverage", "charge", "moved"):
+            for table in ("coverage", "charge", "moved", "wifi_learnt"):
                 store.ledger.execute(
                     f"DELETE FROM {table} WHERE customer = ?",  # noqa: S608 - names from above
                     (id_,),
