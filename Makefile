@@ -1,5 +1,5 @@
 # One command each; every one of them sets up what it needs first, and is quick the second time.
-.PHONY: demo test check bench soak mutants format clean
+.PHONY: demo test check bench soak mutants fuzz format clean
 
 PYTHON_BIN := .venv/bin/python
 PROCESSES ?= $(shell nproc)
@@ -26,6 +26,10 @@ soak:
 mutants:
 	@scripts/setup dev
 	$(PYTHON_BIN) scripts/mutants.py --processes $(PROCESSES)
+
+fuzz:
+	@scripts/setup dev
+	$(PYTHON_BIN) scripts/fuzz.py
 
 bench:
 	@scripts/setup dev

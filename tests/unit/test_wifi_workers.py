@@ -1,0 +1,80 @@
+"""A pool of workers: quick jobs need one of them, waiting jobs run side by side, up to a limit."""
+
+import asyncio
+
+from edgegate.wifi.workers import Workers
+from rig.radius import settled
+
+
+async def test_jobs_that_wait_run_side_by_side() -> None:
+    gate, begun = asyncio.Event(), []
+
+    async def work(job: int) -> None:
+        begun.append(job)
+        await gate.wait()
+
+    async with asyncio.TaskGroup() as tasks:
+        workers = Workers(work, tasks, jobs_max=5)
+        assert [workers.put(job) for job in range(7)] == [True] * 5 + [False] * 2
+        await settled()
+        assert begun == [0, 1, 2, 3, 4]
+        assert not workers.put(8)
+        gate.set()
+        await settled()
+        assert all(workers.put(job) for job in range(10, 15))
+        await settled()
+        assert begun[5:] == [10, 11, 12, 13, 14]
+        workers.stop()
+
+
+async def test_jobs_that_do_not_wait_need_two_workers_at_most() -> None:
+    done = []
+
+    async def work(job: int) -> None:
+        done.append(job)
+
+    async with asyncio.TaskGroup() as tasks:
+        workers = Workers(work, tasks, jobs_max=100)
+        for burst in range(20):
+            assert all(workers.put(burst * 50 + job) for job in range(50))
+            await settled()
+        assert workers._hired <= 2
+        workers.stop()
+    assert done == list(range(1000))
+
+
+async def test_a_job_that_takes_too_long_is_cancelled_and_others_go_on() -> None:
+    done = []
+
+    async def work(job: int) -> None:
+        if job == 0:
+            await asyncio.Event().wait()
+        done.append(job)
+
+    async with asyncio.TaskGroup() as tasks:
+        workers = Workers(work, tasks, jobs_max=1)
+        assert workers.put(0)
+        await settled()
+        assert workers.dismiss() == 0
+        assert not workers.put(1)
+        assert workers.dismiss() == 1
+        await settled()
+        assert workers.put(1)
+        await settled()
+        workers.stop()
+    assert done == [1]
+
+
+async def test_a_stopped_pool_takes_nothing_and_ends_what_it_took() -> None:
+    done = []
+
+    async def work(job: int) -> None:
+        await asyncio.sleep(0)
+        done.append(job)
+
+    async with asyncio.TaskGroup() as tasks:
+        workers = Workers(work, tasks, jobs_max=10)
+        assert all(workers.put(job) for job in range(5))
+        workers.stop()
+        assert not workers.put(9)
+    assert sorted(done) == [0, 1, 2, 3, 4]
