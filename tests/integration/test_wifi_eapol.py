@@ -106,6 +106,23 @@ async def test_a_pkcs12_file_as_it_is_given_out(version: str, tmp_path: Path) ->
         assert_admitted(site, await eapol_test(site, network, tmp_path), version)
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("network", [ttls, tls])
+async def test_coming_again_is_proven_again(
+    network: Callable[..., str], version: str, tmp_path: Path
+) -> None:
+    """A client that would resume its session gets a handshake, and proves everything anew."""
+    lines = network(tmp_path, version=version).replace(
+        'phase1="', 'phase1="tls_disable_session_ticket=0 '
+    )
+    async with eap_site(identity()) as site:
+        outcome = await eapol_test(site, lines, tmp_path, again=2)
+    assert outcome.succeeded
+    assert "MPPE keys OK: 3  mismatch: 0" in outcome.output
+    assert len(site.proofs) == 3
+    assert site.whys == []
+
+
 async def test_many_at_once(tmp_path: Path) -> None:
     directories = [tmp_path / str(number) for number in range(4)]
     for directory in directories:

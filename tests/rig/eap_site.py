@@ -78,14 +78,19 @@ class Outcome:
 
 
 async def eapol_test(
-    site: EapSite, network: str, directory: Path, *, framed_mtu: int | None = None
+    site: EapSite,
+    network: str,
+    directory: Path,
+    *,
+    framed_mtu: int | None = None,
+    again: int = 0,
 ) -> Outcome:
-    """Run hostap's EAP client with one network block's lines."""
+    """Run hostap's EAP client with one network block's lines; `again`: so many times more."""
     file = directory / "eapol_test.conf"
     lines = "\n".join(f"\t{line.strip()}" for line in network.strip().splitlines())
     content = f"network={{\n\tkey_mgmt=WPA-EAP\n{lines}\n}}\n"
     await asyncio.to_thread(file.write_text, content)
-    options = [] if framed_mtu is None else [f"-N12:d:{framed_mtu}"]
+    options = [f"-r{again}", *([] if framed_mtu is None else [f"-N12:d:{framed_mtu}"])]
     process = await asyncio.create_subprocess_exec(
         *("eapol_test", "-c", str(file), "-p", str(site.port), "-s", SECRET.decode(), "-t60"),
         *options,
