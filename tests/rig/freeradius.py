@@ -48,7 +48,7 @@ log {{
 {top}
 client local {{
     ipaddr = 127.0.0.1
-    secret = {secret}
+    secret = "{secret}"
     require_message_authenticator = no
 }}
 modules {{
