@@ -5,6 +5,7 @@ from enum import StrEnum, unique
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 ADDRESSES_KEPT_MAX = 4096
 """Addresses whose NAS is kept found; when full they are found anew."""
@@ -33,6 +34,8 @@ class Nas(Struct, frozen=True, kw_only=True, gc=False):
     signing: Signing = Signing.AUTO
     disconnect_port: int = 3799
     """RFC 5176 §2.1."""
+    host: str = ""
+    """Of a request: the address that it came from, which is where its sessions are ended."""
 
     def __repr__(self) -> str:
         return f"Nas(id={self.id!r}, network={str(self.network)!r}, vendor={self.vendor!r})"
@@ -49,7 +52,7 @@ class NasTable:
         return iter(self._by_specificity)
 
     def find(self, address: str) -> Nas | None:
-        """The NAS of an address; None for a stranger.
+        """The NAS of an address, with that address as its `host`; None for a stranger.
 
         An IPv4 address in an IPv6 socket's form (`::ffff:192.0.2.1`) is the IPv4 address.
         """
@@ -67,5 +70,5 @@ class NasTable:
             parsed = parsed.ipv4_mapped
         for nas in self._by_specificity:
             if parsed.version == nas.network.version and parsed in nas.network:
-                return nas
+                return replace(nas, host=str(parsed))
         return None
