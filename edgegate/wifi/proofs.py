@@ -19,3 +19,22 @@ class CertificateProof(Struct, frozen=True):
     name: str
     serial: str
     """In hexadecimal, lower case, without leading zeros."""
+
+
+class ChapProof(Struct, frozen=True):
+    """A name with CHAP's answer to a challenge (RFC 2865 §2.2); no password crosses the air."""
+
+    name: str
+    password: bytes
+    """CHAP-Password: the identifier's octet, and the response."""
+    challenge: bytes
+
+
+class MacProof(Struct, frozen=True):
+    """A device that an access point names by its address: as good as the address is."""
+
+    mac: str
+    """Twelve upper-case hexadecimal digits."""
+
+
+Proof = LoginProof | ChapProof | MacProof | CertificateProof

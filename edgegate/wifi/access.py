@@ -1,0 +1,349 @@
+"""Who may use the Wi-Fi: identify, verify and decide, down the same line as a tap.
+
+All of it is one job of the database thread, but for passwords that people chose: those are checked
+in a thread between a job that finds the verifier and one that decides.
+"""
+
+import logging
+import os
+import traceback
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from functools import partial
+
+from msgspec import Struct
+
+from edgegate.bookkeeper import Afterwards, Bookkeeper
+from edgegate.checkin import Outcome, enter_with
+from edgegate.credentials.lookup import lookup
+from edgegate.deadlines import FAULT_CHARACTERS_MAX, settle, view
+from edgegate.passes.facts import Request, day_of
+from edgegate.passes.happenings import Denied
+from edgegate.passes.model import Channel, Credential, CredentialKind, Customer, Location
+from edgegate.passes.payment import refuse
+from edgegate.passes.reasons import Reason
+from edgegate.passes.visits import deadline
+from edgegate.ports import Clock, OperatingError
+from edgegate.sentences import member
+from edgegate.store import cache, wifi, wifi_rows
+from edgegate.store.books import Books
+from edgegate.store.thread import Urgency
+from edgegate.wifi import verifiers
+from edgegate.wifi.proofs import CertificateProof, ChapProof, LoginProof, MacProof, Proof
+from edgegate.wifi.refusals import Refusals
+from edgegate.wificonfig import VlanSection
+
+CLASS_BYTES = 12
+"""No two Accepts of a site get the same by chance."""
+
+log = logging.getLogger(__name__)
+
+
+class Rules(Struct, frozen=True, kw_only=True):
+    """What of the configuration a decision follows."""
+
+    devices_max: int = 5
+    learn_macs_days: int = 0
+    vlans: VlanSection = VlanSection()
+
+
+class Asking(Struct, frozen=True, kw_only=True):
+    """Which access point asks, and for which device."""
+
+    nas: str
+    place: str
+    """Which of a network of access points."""
+    location: str
+    address: str = ""
+    """Where Disconnect-Requests go."""
+    names: bytes = b""
+    """What may name the device to the access point (`edgegate.wifi.vendors.kept`)."""
+    station: str = ""
+    """The keyed hash of the device's address."""
+    at_portal: bool = False
+    """Whether somebody signed in on a page, so that the device itself may be remembered."""
+
+
+class Verdict(Struct, frozen=True, kw_only=True):
+    """What an access point is told."""
+
+    reason: Reason
+    sentence: str
+    accepted: bool = False
+    customer: str = ""
+    class_: str = ""
+    session_timeout_s: int = 0
+    vlan: int | None = None
+
+
+class _Slow(Struct, frozen=True):
+    """Nothing is decided yet: this verifier has to be checked first."""
+
+    verifier: str
+
+
+class _Question(Struct, frozen=True):
+    """What is asked, with the number under which whoever asks is known."""
+
+    proof: Proof
+    number: str
+    asking: Asking
+    at: datetime
+    checked: tuple[str, bool] | None = None
+    """A slow verifier that was checked, and whether the password fits it."""
+
+
+class Access:
+    """Answers for all access points."""
+
+    def __init__(
+        self,
+        keeper: Bookkeeper,
+        afterwards: Afterwards,
+        clock: Clock,
+        site_key: bytes,
+        rules: Rules,
+    ) -> None:
+        self._keeper = keeper
+        self._afterwards = afterwards
+        self._clock = clock
+        self._site_key = site_key
+        self._rules = rules
+        self._slowly = verifiers.Slowly()
+        self.refusals = Refusals()
+
+    def station(self, mac: str) -> str:
+        """Under what a device's address is recorded; empty for none."""
+        return lookup(self._site_key, CredentialKind.MAC, mac.encode()) if mac else ""
+
+    async def decide(self, proof: Proof, asking: Asking) -> Verdict:
+        """Decide about one request; the boundary of faults inside it.
+
+        Raises:
+            CrowdedError: too many passwords wait to be checked; say nothing.
+        """
+        at = self._clock.now()
+        question = _Question(proof, self._number(proof), asking, at)
+        try:
+            found = await self._ask(question)
+            if isinstance(found, _Slow) and isinstance(proof, LoginProof):
+                fits = await self._slowly.fits(found.verifier, proof.password)
+                checked = (found.verifier, fits)
+                found = await self._ask(
+                    _Question(proof, question.number, asking, self._clock.now(), checked)
+                )
+        except verifiers.CrowdedError:
+            raise
+        except OperatingError as error:
+            log.error("refused at %s: %s", asking.nas, error)  # noqa: TRY400 - no trace needed
+            return _refused(Reason.STORAGE_FAILED, at)
+        except Exception as error:
+            # One poisonous member must not take the Wi-Fi from all: the one boundary of a request.
+            log.exception("refused at %s after a fault in the rules", asking.nas)
+            trace = "".join(traceback.format_exception(error))[-FAULT_CHARACTERS_MAX:]
+            self._afterwards.note(partial(_failed, question, trace, self.refusals))
+            return _refused(Reason.INTERNAL_ERROR, at)
+        if isinstance(found, _Slow):
+            raise verifiers.CrowdedError("the password was changed at this moment")
+        return found
+
+    async def _ask(self, question: _Question) -> Verdict | _Slow:
+        job = partial(_decided, question, self._rules, self._known, self.refusals)
+        return await self._keeper.do(job, Urgency.WIFI)
+
+    def _number(self, proof: Proof) -> str:
+        if isinstance(proof, MacProof):
+            return self.station(proof.mac)
+        return lookup(self._site_key, CredentialKind.WIFI_LOGIN, proof.name.encode())
+
+    def _known(self, credential: Credential, question: _Question) -> bool | None:
+        """Whether the proof is this credential's; None: only a slow check can tell."""
+        proof = question.proof
+        if isinstance(proof, MacProof | CertificateProof):
+            return True
+        verifier = credential.verifier
+        if not verifiers.is_slow(verifier):
+            return verifiers.fits(verifier, proof, self._site_key, question.number)
+        if isinstance(proof, ChapProof) or len(proof.password) > verifiers.PASSWORD_BYTES_MAX:
+            return False
+        if question.checked is not None and question.checked[0] == verifier:
+            return question.checked[1]
+        return self._slowly.known(verifier, proof.password)
+
+
+Known = Callable[[Credential, _Question], bool | None]
+
+
+def _decided(
+    question: _Question, rules: Rules, known: Known, refusals: Refusals, books: Books
+) -> Verdict | _Slow:
+    """Identify, verify, decide and record, as one job."""
+    with books.snapshot():
+        settle(books, question.at)
+        refusing = refusals.take(books, question.asking.nas, question.at)
+        location = books.location(question.asking.location)
+        credential = _credential(question, books)
+        if credential is None or location is None:
+            # The cache knows nothing of this place, so no pass can be checked here.
+            unplaced = credential is not None
+            reason = Reason.LEASE_EXPIRED if unplaced else Reason.UNKNOWN_CREDENTIAL
+            return _turned_away(question, location, reason, None, refusing)
+        fits = known(credential, question)
+        if fits is None:
+            return _Slow(credential.verifier)
+        if not fits:
+            reason = Reason.CREDENTIAL_FORGED
+            return _turned_away(question, location, reason, credential, refusing)
+        request = Request(at=question.at, location=location, channel=Channel.WIFI)
+        outcome = enter_with(books, request, credential, refusing)
+        customer = outcome.customer
+        if not outcome.decision.opens or customer is None:
+            return Verdict(reason=outcome.decision.reason, sentence=member(outcome))
+        return _accepted(question, rules, outcome, customer, credential, books)
+
+
+def _credential(question: _Question, books: Books) -> Credential | None:
+    """Whose proof it is; a device may have been learnt from somebody's login on it."""
+    credential = books.credential(question.number)
+    if credential is not None or not isinstance(question.proof, MacProof):
+        return credential
+    learnt = wifi_rows.learnt(books.ledger, question.number, question.at)
+    if learnt is None:
+        return None
+    customer, credential_id, proof = learnt
+    credential = books.record_of(cache.CREDENTIAL, credential_id)
+    if credential is None or credential.customer != customer:
+        return None
+    return credential if verifiers.digest_of(credential.verifier) == proof else None
+
+
+def _turned_away(
+    question: _Question,
+    location: Location | None,
+    reason: Reason,
+    credential: Credential | None,
+    refusing: Callable[[Denied], None],
+) -> Verdict:
+    """Refuse before any pass is looked at; of whoever nobody can name a keyed hash is recorded."""
+    denied = Denied(
+        location="" if location is None else location.id,
+        channel=Channel.WIFI,
+        reason=reason,
+        customer=None if credential is None else credential.customer,
+        credential=None if credential is None else credential.id,
+        lookup=question.number if credential is None else None,
+    )
+    refusing(denied)
+    return _refused(reason, question.at)
+
+
+def _accepted(
+    question: _Question,
+    rules: Rules,
+    outcome: Outcome,
+    customer: Customer,
+    credential: Credential,
+    books: Books,
+) -> Verdict:
+    at, asking = question.at, question.asking
+    visit, until = right_of(books, customer.id, asking.location, at)
+    timeout_s = max(1, (until - at) // timedelta(seconds=1))
+    learnt_until = _learnt_until(question, rules)
+    accepted = wifi.Accepted(
+        class_=os.urandom(CLASS_BYTES).hex(),
+        customer=customer.id,
+        location=asking.location,
+        nas=asking.nas,
+        place=asking.place,
+        station=asking.station,
+        visit=visit,
+        credential=credential.id,
+        until=until,
+        learnt_until=learnt_until,
+        learnt_by="" if learnt_until is None else verifiers.digest_of(credential.verifier),
+    )
+    wifi.record(books, accepted, at)
+    wifi_rows.address_grant(books.ledger, accepted.class_, asking.names, asking.address)
+    send_off_oldest(books, customer.id, asking.station, rules.devices_max)
+    return Verdict(
+        reason=outcome.decision.reason,
+        sentence=member(outcome),
+        accepted=True,
+        customer=customer.id,
+        class_=accepted.class_,
+        session_timeout_s=timeout_s,
+        vlan=_vlan(books, customer, rules.vlans, at),
+    )
+
+
+def right_of(
+    books: Books, customer_id: str, location_id: str, at: datetime
+) -> tuple[str | None, datetime]:
+    """The visit by which somebody who was just admitted is on the Wi-Fi, and its end (S-13).
+
+    Whoever has none, as staff, is asked again at the next cutoff.
+    """
+    session = books.session_of(customer_id, location_id)
+    if session is None:
+        location = books.location(location_id) or Location(id=location_id)
+        return None, day_of(location, at).ends
+    facts, request = view(books, session, at)
+    until = deadline(session, facts, request)
+    books.set_deadline(session.id, until)
+    return session.id, until
+
+
+def send_off_oldest(
+    books: Books,
+    customer_id: str,
+    station: str,
+    devices_max: int,
+    but: wifi_rows.Key | None = None,
+) -> None:
+    """Make room for a device, or the session `but`: of those beyond the limit the oldest lose."""
+    devices = wifi_rows.devices_of(books.ledger, customer_id)
+    own = [d for d in devices if (station and d[0].station == station) or d[0].key == but]
+    others = [d for d in devices if d not in own]
+    for device in others[: max(0, len(others) + 1 - devices_max)]:
+        for row in device:
+            wifi_rows.mark_surplus(books.ledger, row.key)
+
+
+def _learnt_until(question: _Question, rules: Rules) -> datetime | None:
+    signed_in = isinstance(question.proof, LoginProof | ChapProof) and question.asking.at_portal
+    if not signed_in or not question.asking.station or not rules.learn_macs_days:
+        return None
+    return question.at + timedelta(days=rules.learn_macs_days)
+
+
+def _vlan(books: Books, customer: Customer, vlans: VlanSection, at: datetime) -> int | None:
+    """Into which network somebody goes: a team before a plan, in the configuration's order."""
+    if customer.team is not None and customer.team in vlans.teams:
+        return vlans.teams[customer.team]
+    if vlans.plans:
+        held = books.held_by(customer, cache.CONTRACT)
+        plans = {
+            c.plan
+            for c in held
+            if (c.starts_at is None or c.starts_at <= at) and (c.ends_at is None or at < c.ends_at)
+        }
+        for plan, vlan in vlans.plans.items():
+            if plan in plans:
+                return vlan
+    return vlans.default
+
+
+def _refused(reason: Reason, at: datetime) -> Verdict:
+    outcome = Outcome(at=at, decision=refuse(reason), channel=Channel.WIFI)
+    return Verdict(reason=reason, sentence=member(outcome))
+
+
+def _failed(question: _Question, trace: str, refusals: Refusals, books: Books) -> None:
+    denied = Denied(
+        location=question.asking.location,
+        channel=Channel.WIFI,
+        reason=Reason.INTERNAL_ERROR,
+        lookup=question.number,
+        fault=trace,
+    )
+    refusals.take(books, question.asking.nas, question.at)(denied)

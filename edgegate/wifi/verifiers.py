@@ -1,0 +1,178 @@
+"""How a password is held against what a credential's `verifier` keeps of it.
+
+Generated passwords, which nobody can guess, are `sha256$<salt>$<hash>`; those that people chose
+are argon2id in PHC string format; `sealed$…` keeps the password itself under a key that follows
+from the site's, for portals that speak CHAP.
+"""
+
+import asyncio
+import base64
+import binascii
+import hashlib
+import hmac
+import os
+import time
+from collections.abc import Callable
+
+import argon2
+from argon2.exceptions import Argon2Error, InvalidHashError
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from edgegate.wifi.hiding import chap_matches
+from edgegate.wifi.proofs import ChapProof, LoginProof
+
+PASSWORD_BYTES_MAX = 253
+"""More than any attribute holds (RFC 2865 §5)."""
+
+MEMORY_KIB = 19_456
+"""19 MiB, two passes: the least that OWASP's Password Storage Cheat Sheet asks of argon2id."""
+
+MEMORY_KIB_MAX = 65_536
+PASSES_MAX = 10
+"""A verifier that asks for more is not worked on: it would stop the appliance."""
+
+KEPT_S = 600.0
+"""How long a password that fitted, or did not, is known by its keyed hash."""
+
+KEPT_MAX = 1024
+WAITING_MAX = 64
+"""Passwords that may wait for argon2, which takes one at a time; one more is dropped."""
+
+_SALT_BYTES = 16
+_NONCE_BYTES = 12
+_SEAL = b"edgegate/wifi/sealed"
+_ARGON = "$argon2id$"
+
+_hasher = argon2.PasswordHasher(time_cost=2, memory_cost=MEMORY_KIB, parallelism=1)
+
+
+class CrowdedError(Exception):
+    """Too many passwords wait to be checked: the access point is to ask again."""
+
+
+def of_generated(password: bytes) -> str:
+    """The verifier of a password of at least 128 random bits."""
+    salt = os.urandom(_SALT_BYTES)
+    return f"sha256${salt.hex()}${hashlib.sha256(salt + password).hexdigest()}"
+
+
+def of_chosen(password: bytes) -> str:
+    """The verifier of a password that somebody made up; takes a while, so call it in a thread."""
+    return _hasher.hash(password)
+
+
+def of_sealed(password: bytes, site_key: bytes, lookup: str) -> str:
+    """The verifier that keeps a password legible to this site, bound to its credential."""
+    nonce = os.urandom(_NONCE_BYTES)
+    sealed = AESGCM(_seal_key(site_key)).encrypt(nonce, password, lookup.encode())
+    return f"sealed${base64.b64encode(nonce + sealed).decode()}"
+
+
+def is_slow(verifier: str) -> bool:
+    """Whether only `Slowly` may check it."""
+    return verifier.startswith(_ARGON)
+
+
+def fits(verifier: str, proof: LoginProof | ChapProof, site_key: bytes, lookup: str) -> bool:
+    """Whether a proof fits a verifier that is not slow, in constant time; a broken one fits none.
+
+    CHAP fits only where the password is sealed: its check needs the password itself.
+    """
+    kind, _, rest = verifier.partition("$")
+    if kind == "sealed":
+        password = _unsealed(rest, site_key, lookup)
+        if password is None:
+            return False
+        if isinstance(proof, ChapProof):
+            return chap_matches(password, proof.password, proof.challenge)
+        return hmac.compare_digest(password, proof.password)
+    if kind != "sha256" or isinstance(proof, ChapProof):
+        return False
+    salt, _, digest = rest.partition("$")
+    try:
+        salted = bytes.fromhex(salt) + proof.password
+    except ValueError:
+        return False
+    return hmac.compare_digest(hashlib.sha256(salted).hexdigest().encode(), digest.encode())
+
+
+def digest_of(verifier: str) -> str:
+    """What is remembered of a verifier, to see whether it is still the same."""
+    return hashlib.sha256(verifier.encode()).hexdigest()[:16]
+
+
+class Slowly:
+    """Checks passwords against argon2id, one at a time in a thread, and remembers what came of it.
+
+    Devices ask with the same password again and again, the wrong one too. What is remembered is
+    keyed by a secret of this process: nothing of a password lies in memory for longer than it is
+    looked at.
+    """
+
+    def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
+        self._now_s = now_s
+        self._key = os.urandom(32)
+        self._known: dict[bytes, tuple[bool, float]] = {}
+        self._turn = asyncio.Semaphore(1)
+        self._waiting = 0
+
+    def known(self, verifier: str, password: bytes) -> bool | None:
+        """Whether it fits, as far as that was found out lately; for any thread."""
+        found = self._known.get(self._name(verifier, password))
+        return None if found is None or found[1] <= self._now_s() else found[0]
+
+    async def fits(self, verifier: str, password: bytes) -> bool:
+        """Whether it fits.
+
+        Raises:
+            CrowdedError: too many wait already.
+        """
+        known = self.known(verifier, password)
+        if known is not None:
+            return known
+        if self._waiting >= WAITING_MAX:
+            raise CrowdedError(f"{WAITING_MAX} passwords wait to be checked")
+        self._waiting += 1
+        try:
+            async with self._turn:
+                # Whoever waited may have waited for the same one.
+                known = self.known(verifier, password)
+                if known is None:
+                    known = await asyncio.to_thread(_verified, verifier, password)
+                    self._remember(verifier, password, known)
+                return known
+        finally:
+            self._waiting -= 1
+
+    def _remember(self, verifier: str, password: bytes, fits: bool) -> None:
+        if len(self._known) >= KEPT_MAX:
+            del self._known[next(iter(self._known))]
+        self._known[self._name(verifier, password)] = (fits, self._now_s() + KEPT_S)
+
+    def _name(self, verifier: str, password: bytes) -> bytes:
+        return hmac.digest(self._key, verifier.encode() + b"\0" + password, "sha256")
+
+
+def _verified(verifier: str, password: bytes) -> bool:
+    try:
+        asked = argon2.extract_parameters(verifier)
+        if asked.memory_cost > MEMORY_KIB_MAX or asked.time_cost > PASSES_MAX:
+            return False
+        return _hasher.verify(verifier, password)
+    except (Argon2Error, InvalidHashError):
+        return False
+
+
+def _unsealed(text: str, site_key: bytes, lookup: str) -> bytes | None:
+    try:
+        whole = base64.b64decode(text, validate=True)
+        return AESGCM(_seal_key(site_key)).decrypt(
+            whole[:_NONCE_BYTES], whole[_NONCE_BYTES:], lookup.encode()
+        )
+    except (binascii.Error, InvalidTag, ValueError):
+        return None
+
+
+def _seal_key(site_key: bytes) -> bytes:
+    return hmac.digest(site_key, _SEAL, "sha256")
