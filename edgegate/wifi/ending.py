@@ -1,0 +1,122 @@
+"""Sends off whose right has ended: their access points are asked to, within seconds, until they do.
+
+Who is to go follows from how things stand in the books, so that it does not matter when this
+process died: whoever is on the Wi-Fi without a visit that allows it is found again.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from functools import partial
+
+from edgegate.bookkeeper import Bookkeeper
+from edgegate.ports import Clock, OperatingError
+from edgegate.store import wifi, wifi_rows
+from edgegate.store.books import Books
+from edgegate.store.thread import Urgency
+from edgegate.store.wifi import Why
+from edgegate.store.wifi_rows import Due
+from edgegate.wifi.disconnect import Ending, Outcome
+from edgegate.wifi.sessions import conclude
+
+LOOK_S = 1.0
+"""How often it is looked who is to go: five seconds after the end of their right they are gone."""
+
+TRIES_MAX = 8
+"""So often an access point is asked for one device; after that Session-Timeout has to do."""
+
+RETRY_S = 5.0
+RETRY_S_MAX = 300.0
+
+log = logging.getLogger(__name__)
+
+
+Disconnect = Callable[[Due], Awaitable[Outcome]]
+"""Asks a device's access point to send it off, a few times."""
+
+_ENDINGS = {
+    Ending.DONE: wifi.Ending.ACKED,
+    Ending.GONE: wifi.Ending.GONE,
+    Ending.REFUSED: wifi.Ending.REFUSED,
+}
+
+
+class Endings:
+    """Looks who is to go, and asks for it."""
+
+    def __init__(self, keeper: Bookkeeper, clock: Clock, disconnect: Disconnect) -> None:
+        self._keeper = keeper
+        self._clock = clock
+        self._disconnect = disconnect
+        self._asked: set[tuple[str, str, str, str]] = set()
+        self.waiting = 0
+        """How many devices are to go, as of the last look."""
+
+    async def run(self) -> None:
+        """Look and ask, for ever."""
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                for due in await self._due():
+                    name = (due.place, due.number, due.station, due.class_)
+                    if name not in self._asked:
+                        self._asked.add(name)
+                        tasks.create_task(self._send_off(due, name), name="disconnect")
+                await asyncio.sleep(LOOK_S)
+
+    async def _due(self) -> list[Due]:
+        try:
+            found = await self._keeper.do(partial(_look, self._clock.now()), Urgency.WIFI)
+        except OperatingError:
+            return []
+        except Exception:
+            # The boundary of one look: the next comes in a second.
+            log.exception("it could not be looked who is to leave the Wi-Fi")
+            return []
+        self.waiting = len(found)
+        return found
+
+    async def _send_off(self, due: Due, name: tuple[str, str, str, str]) -> None:
+        try:
+            answer = await self._disconnect(due)
+            log.info("asked %s to send a device off: %s", due.place, answer)
+            await self._keeper.do(partial(answered, due, answer, self._clock.now()), Urgency.WIFI)
+        except OperatingError as error:
+            log.warning("a device could not be sent off at %s: %s", due.place, error)
+        except Exception:
+            # The boundary of one device: the others are to go all the same.
+            log.exception("a device could not be sent off at %s", due.place)
+        finally:
+            self._asked.discard(name)
+
+
+def _look(now: datetime, books: Books) -> list[Due]:
+    return wifi_rows.due(books.ledger, now)
+
+
+def answered(due: Due, answer: Outcome, now: datetime, books: Books) -> None:
+    """Record what an access point said; where it did not do it, it is asked again later."""
+    tries = due.tries + 1
+    gone = answer.ending is Ending.GONE
+    over = gone or answer.ending is Ending.DONE or tries >= TRIES_MAX
+    again_at = now + timedelta(seconds=min(RETRY_S_MAX, RETRY_S * 2.0**due.tries))
+    if over or (answer.ending is Ending.REFUSED and due.tries == 0):
+        disconnected = wifi.Disconnected(
+            place=due.place,
+            number=due.number,
+            class_=due.class_,
+            station=due.station,
+            customer=due.customer,
+            location=due.location,
+            outcome=_ENDINGS.get(answer.ending, wifi.Ending.UNANSWERED),
+            tries=tries,
+            cause=answer.cause,
+            again_at=None if over else again_at,
+        )
+        wifi.record(books, disconnected, now)
+    if not over:
+        wifi_rows.postpone(books.ledger, due, again_at)
+    elif gone and due.number:
+        row = wifi_rows.online(books.ledger, (due.place, due.number, due.station, due.customer))
+        if row is not None and row.stopped_at is None:
+            conclude(books, row, Why.GONE, now)
