@@ -39,10 +39,11 @@ from edgegate.status import StatusReporter, Whose
 from edgegate.store.books import Books
 from edgegate.store.files import Store
 from edgegate.store.ledger import Draft, EntryType, Stamp
-from edgegate.store.projection import rebuild
 from edgegate.store.thread import DatabaseThread, Limits
+from edgegate.store.wifi import rebuild
 from edgegate.supervisor import DeviceStatus, StatusBoard, keep
 from edgegate.timewatch import ClockWatch
+from edgegate.wificonfig import WifiSection
 
 log = logging.getLogger("edgegate")
 
@@ -80,11 +81,15 @@ class App:
         limits = Limits(jobs_max=config.store.jobs_max, group_max=config.store.group_max)
         self.thread: DatabaseThread[Store] = DatabaseThread(self._on_fault, limits)
         self.keeper = Bookkeeper(self.thread, self.stamp)
-        self._afterwards = Afterwards(self.keeper, config.store.pending_exits_max)
+        self.afterwards = Afterwards(self.keeper, config.store.pending_exits_max)
         self.devices = StatusBoard(self._on_device)
         self.doors = {door.id: self._runner(door) for door in config.doors}
         self.readers: dict[str, Reader] = {}
         self._uplink: Any = None
+        self.wifi: Any = None
+        """What answers access points, while it does."""
+        self.count_verdict: Callable[[Any], object] = lambda _: None
+        """Counts what an access point was told."""
         self._watch = ClockWatch(
             self.clock,
             self._boot_id,
@@ -94,7 +99,7 @@ class App:
         )
         self._line = Line(
             self.keeper,
-            self._afterwards,
+            self.afterwards,
             self.doors,
             self.clock,
             config.site.key.reveal(),
@@ -118,7 +123,7 @@ class App:
             await asyncio.gather(group, stop, return_exceptions=True)
             for door in self.doors.values():
                 door.stop()
-            await self._afterwards.drain(DRAIN_S)
+            await self.afterwards.drain(DRAIN_S)
             await self.thread.close()
         if self._fault is not None:
             raise self._fault
@@ -139,10 +144,12 @@ class App:
             start(self._open_store(), name="store")
             start(self._watch.run(), name="clock")
             start(self._control(), name="control")
-            start(self._afterwards.run(), name="afterwards")
+            start(self.afterwards.run(), name="afterwards")
             start(keep_time(self.keeper, self.clock.now, self._feed, TICK_S), name="time")
             if self.config.cloud is not None:
                 start(self._exchange(), name="uplink")
+            if self.config.wifi is not None:
+                start(self._serve_wifi(self.config.wifi), name="wifi")
             for reader in self.config.readers:
                 start(
                     self._keep(f"reader {reader.name}", reader.device, partial(self._read, reader)),
@@ -228,8 +235,15 @@ class App:
             device=section.id,
             state_dir=Path(section.state_dir),
             cloud=None if cloud is None else cloud.url,
+            wifi=self.config.wifi is not None,
         )
-        reporter = StatusReporter(whose, self.clock, self.devices, lambda: self._uplink)
+        reporter = StatusReporter(
+            whose,
+            self.clock,
+            self.devices,
+            lambda: self._uplink,
+            lambda: None if self.wifi is None else self.wifi.counts(),
+        )
         async with asyncio.TaskGroup() as group:
             group.create_task(Control(whose.state_dir, reporter).run(), name="control socket")
             if self.config.metrics is not None:
@@ -241,7 +255,8 @@ class App:
         module = await asyncio.to_thread(importlib.import_module, "edgegate.metrics")
         metrics = module.Metrics()
         self._count_passage = metrics.note
-        await module.keep_file(metrics, file, reporter.status, lambda: self._afterwards.dropped)
+        self.count_verdict = metrics.note_verdict
+        await module.keep_file(metrics, file, reporter.status, lambda: self.afterwards.dropped)
 
     async def _exchange(self) -> None:
         """Exchange with the cloud and with peers, beside all else."""
@@ -251,6 +266,19 @@ class App:
         self._uplink = await module.uplink_of(self)
         self.keeper.on_entries = self._uplink.note_entries
         await self._uplink.run()
+
+    async def _serve_wifi(self, section: WifiSection) -> None:
+        """Answer access points, beside all else."""
+        await self.ready.wait()
+        try:
+            # Nothing of it is loaded where there is no access point.
+            module = await asyncio.to_thread(importlib.import_module, "edgegate.radius")
+        except ModuleNotFoundError as error:
+            why = f"{error.name} is missing: pip install edgegate[wifi]"
+            self.devices.note("wifi", DriverStatus.LOAD_ERROR, why)
+            return
+        open_wifi = partial(module.open_wifi, self, section)
+        await keep("wifi", open_wifi, module.Wifi.run, self.devices)
 
     async def _check_cache(self) -> None:
         """Read the whole cache beside the work: it is too large to do so before the first tap."""
@@ -290,7 +318,7 @@ class App:
             subject=f"door/{door_id}",
             data=event.data(),
         )
-        self._afterwards.note(partial(_append, draft))
+        self.afterwards.note(partial(_append, draft))
 
     def _on_device(self, name: str, device: DeviceStatus) -> None:
         logs.event(
@@ -303,7 +331,7 @@ class App:
 
     def _note(self, entry_type: EntryType, subject: str, data: dict[str, Any]) -> None:
         draft = Draft(type=entry_type, at=self.clock.now(), subject=subject, data=data)
-        self._afterwards.note(partial(_append, draft))
+        self.afterwards.note(partial(_append, draft))
 
     def _on_passage(self, passage: Passage) -> None:
         outcome = passage.outcome

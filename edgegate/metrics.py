@@ -8,12 +8,27 @@ import logging
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from edgegate.line import Passage
+from edgegate.passes.reasons import Reason
 from edgegate.ports import DriverStatus, OperatingError
 from edgegate.status import Status
+
+
+class Verdict(Protocol):
+    """What is counted of an answer to an access point (`edgegate.wifi.access.Verdict`)."""
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the device may come in."""
+
+    @property
+    def reason(self) -> Reason:
+        """Why, or why not."""
+
 
 EVERY_S = 15.0
 """How often the file is written."""
@@ -41,6 +56,14 @@ class Metrics:
             buckets=LATENCY_BOUNDS_S,
             registry=self.registry,
         )
+        self._verdicts = Counter(
+            "edgegate_wifi_verdicts",
+            "Answers to access points, by answer and reason.",
+            ("accepted", "reason"),
+            registry=self.registry,
+        )
+        self._on_wifi = self._gauge("wifi_devices", "Devices on the Wi-Fi.")
+        self._leaving = self._gauge("wifi_leaving_devices", "Devices yet to be disconnected.")
         self._backlog = self._gauge("ledger_backlog_entries", "Entries the cloud has not counted.")
         self._oldest_s = self._gauge("ledger_oldest_unsent_seconds", "Age of the oldest of them.")
         self._head = self._gauge("feed_head", "Up to which change of the feed it has applied.")
@@ -64,9 +87,16 @@ class Metrics:
         self._taps.labels(passage.place.door, str(granted).lower(), reason).inc()
         self._latency_s.observe(passage.actuated_us / 1_000_000)
 
+    def note_verdict(self, verdict: Verdict) -> None:
+        """Count one answer to an access point."""
+        self._verdicts.labels(str(verdict.accepted).lower(), verdict.reason.value).inc()
+
     def show(self, status: Status, dropped: int) -> None:
         """Take over how the appliance is doing."""
         state = status.state
+        if status.wifi is not None:
+            self._on_wifi.set(status.wifi.devices)
+            self._leaving.set(status.wifi.counts.leaving if status.wifi.counts is not None else 0)
         self._backlog.set(state.ledger.backlog)
         oldest = state.ledger.oldest_unsent_at
         age_s = 0.0 if oldest is None else (state.at - oldest).total_seconds()

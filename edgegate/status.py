@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from edgegate import __version__
 from edgegate.clock import SystemClock
 from edgegate.passes.model import Instant
-from edgegate.store import cache, sync_state
+from edgegate.store import cache, sync_state, wifi_rows
 from edgegate.store.connections import connect_read_only
 from edgegate.store.errors import StoreUnavailableError
 from edgegate.supervisor import DeviceStatus, StatusBoard
@@ -36,6 +36,29 @@ class Whose(Struct, frozen=True, kw_only=True):
     state_dir: Path
     cloud: str | None = None
     """The cloud's address; None where there is none."""
+    wifi: bool = False
+    """Whether it answers access points."""
+
+
+class WifiCounts(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What access points were told since the start."""
+
+    accepted: int = 0
+    refused: int = 0
+    leaving: int = 0
+    """Devices that are to be disconnected, and are not yet."""
+    unanswered: dict[str, int] = {}
+    """How often a packet came to nothing, by access point and why."""
+
+
+class WifiStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Who is on the Wi-Fi."""
+
+    devices: int
+    customers: int
+    unknown: int = 0
+    """Sessions of which nobody knows whose they are."""
+    counts: WifiCounts | None = None
 
 
 class Status(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -55,6 +78,8 @@ class Status(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Who vouches for the time, or did last."""
     clock_dispute_s: float = 0.0
     """By how much the cloud's clock is ahead of NTP, if that is much."""
+    wifi: WifiStatus | None = None
+    """None where it answers no access points."""
 
 
 class Progress(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -90,12 +115,14 @@ class StatusReporter:
         clock: SystemClock,
         board: StatusBoard,
         exchange: Callable[[], Exchange | None],
+        wifi: Callable[[], WifiCounts | None] = lambda: None,
     ) -> None:
-        """Prepare; `exchange` gives None where there is none, or none yet."""
+        """Prepare; `exchange` and `wifi` give None where there is none, or none yet."""
         self._whose = whose
         self._clock = clock
         self._board = board
         self._exchange = exchange
+        self._wifi = wifi
         self._started_s = time.monotonic()
 
     async def status(self) -> Status:
@@ -122,6 +149,7 @@ class StatusReporter:
             since={name: now - timedelta(seconds=now_s - d.since_s) for name, d in devices.items()},
             clock_source=self._clock.source,
             clock_dispute_s=self._clock.dispute_s,
+            wifi=None if found.wifi is None else replace(found.wifi, counts=self._wifi()),
         )
 
     async def progress(self, pulls: int) -> Progress:
@@ -166,6 +194,7 @@ def from_files(whose: Whose, now: datetime, expires_at: datetime | None = None) 
             standing = ledger_state(connection)
             own = own_quarantined(connection, source)
             reached_at = sync_state.reached_at(connection)
+            devices, customers, nobodys = wifi_rows.counts(connection) if whose.wifi else (0, 0, 0)
         with closing(connect_read_only(state_dir / "cache.db")) as connection:
             head = cache.head(connection)
             counts = quarantine.counts(connection)
@@ -195,6 +224,9 @@ def from_files(whose: Whose, now: datetime, expires_at: datetime | None = None) 
         state=state,
         cloud=whose.cloud,
         reached_at=reached_at,
+        wifi=WifiStatus(devices=devices, customers=customers, unknown=nobodys)
+        if whose.wifi
+        else None,
     )
 
 

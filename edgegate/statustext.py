@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edgegate.ports import ClockTrust, DriverStatus
-from edgegate.status import Status
+from edgegate.status import Status, WifiStatus
 from edgegate_sync.wire.state import DeviceState, DriverState
 
 NAMED_MAX = 10
@@ -45,6 +45,8 @@ def _rows(status: Status, now: datetime) -> Iterator[tuple[str, str, str]]:
     yield from _cloud(status, now)
     yield from _ledger(state, now)
     yield from _feed(state)
+    if status.wifi is not None:
+        yield from _wifi(status.wifi)
     yield from _machine(state, now)
     for driver in state.drivers:
         if driver.name not in _OWN:
@@ -111,6 +113,21 @@ def _feed(state: DeviceState) -> Iterator[tuple[str, str, str]]:
     if state.unknown:
         names = ", ".join(f"{name} ({count})" for name, count in sorted(state.unknown.items()))
         yield "unknown", f"kept out, as of a later version: {names}", _FAIR
+
+
+def _wifi(wifi: WifiStatus) -> Iterator[tuple[str, str, str]]:
+    unknown = f", {wifi.unknown} of nobody known here" if wifi.unknown else ""
+    devices = f"{wifi.devices} devices of {wifi.customers} people{unknown}"
+    if wifi.counts is None:
+        yield "on the wifi", devices, _PLAIN
+        return
+    counts = wifi.counts
+    told = f"{counts.accepted} accepted and {counts.refused} refused since the start"
+    leaving = f", {counts.leaving} to be disconnected" if counts.leaving else ""
+    yield "on the wifi", f"{devices}{leaving}; {told}", _FAIR if counts.leaving else _GOOD
+    worst = sorted(counts.unanswered.items(), key=lambda item: -item[1])
+    for why, count in worst[:NAMED_MAX]:
+        yield "wifi packets", f"{why} ({count})", _FAIR
 
 
 def _machine(state: DeviceState, now: datetime) -> Iterator[tuple[str, str, str]]:

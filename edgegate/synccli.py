@@ -144,6 +144,7 @@ def _whose(config: Path) -> "Whose":
         device=settings.device.id,
         state_dir=Path(settings.device.state_dir),
         cloud=None if settings.cloud is None else settings.cloud.url,
+        wifi=settings.wifi is not None,
     )
 
 

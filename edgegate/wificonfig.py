@@ -19,7 +19,7 @@ FilePath = Annotated[str, Meta(pattern=r"\A/", description="an absolute path")]
 Vlan = Annotated[int, Meta(ge=1, le=4094)]
 """A VLAN's number: IEEE 802.1Q, 9.6."""
 
-Vendor = Literal["generic", "hostapd", "mikrotik", "unifi", "aruba", "cisco", "meraki", "openwrt"]
+Vendor = Literal["generic", "hostapd", "mikrotik", "unifi", "aruba", "cisco", "meraki"]
 Method = Literal["pap", "chap", "mac", "eap-ttls", "eap-tls"]
 Vlans = Annotated[dict[Id, Vlan], Meta(max_length=256)]
 
@@ -79,8 +79,8 @@ class NasConfig(Struct, frozen=True, kw_only=True):
     """How it is told which session to end."""
     require_message_authenticator: Literal["auto", "yes", "no"] = "auto"
     """`auto`: from the moment that it sent one (CVE-2024-3596)."""
-    disconnect_port: Port = 3799
-    """RFC 5176 §2.1."""
+    disconnect_port: Port | None = None
+    """Where it takes Disconnect-Requests; else where its vendor's do."""
 
 
 class VlanSection(Struct, frozen=True, kw_only=True):

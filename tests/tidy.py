@@ -67,6 +67,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
             "exchange",
             "lockall",
             "metrics",
+            "radius",
             "status",
             "timewatch",
         )
