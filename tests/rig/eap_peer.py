@@ -1,15 +1,17 @@
 """A device that speaks EAP, as a test wants it to, without a network between."""
 
+import time
 from dataclasses import dataclass, field
 
 from cryptography import x509
 from OpenSSL import SSL, crypto
 
-from edgegate.wifi.authority import Key
+from edgegate.wifi.authority import Key, KeyKind
 from edgegate.wifi.eap.fragments import Incoming, Outgoing, is_acknowledgement
 from edgegate.wifi.eap.packet import Code, Type
 from edgegate.wifi.eap.server import EapServer
-from edgegate.wifi.eap.steps import Challenge, Proven, Step
+from edgegate.wifi.eap.steps import Challenge, Failed, Proven, Step
+from rig.wifi_papers import authority, client, identity
 
 VERSIONS = {"1.2": SSL.TLS1_2_VERSION, "1.3": SSL.TLS1_3_VERSION}
 
@@ -59,7 +61,7 @@ class Device:
     wants: bytes = b""
     """The types that it lists where it is offered another; its own if that is empty."""
     eager: bool = True
-    """Whether it speaks in the tunnel with its Finished on TLS 1.3, or waits for a packet."""
+    """Whether it speaks in the tunnel as soon as it can, or waits for one packet more."""
     commitments: int = 0
     largest: int = 0
 
@@ -111,7 +113,7 @@ class Device:
             if not self.is_up:
                 self.tls.do_handshake()
                 self.is_up = True
-            if self.method is Type.TTLS and not self.has_spoken and (was_up or self.may_speak):
+            if self.method is Type.TTLS and not self.has_spoken and (was_up or self.eager):
                 self.has_spoken = True
                 if self.inner:
                     self.tls.send(self.inner)
@@ -124,10 +126,6 @@ class Device:
             return self.tls.bio_read(65_536)
         except SSL.WantReadError:
             return b""
-
-    @property
-    def may_speak(self) -> bool:
-        return self.eager or self.tls.get_protocol_version() != SSL.TLS1_3_VERSION
 
     def msk(self) -> bytes:
         """The keys as it has them, by the RFCs' labels."""
@@ -158,3 +156,26 @@ def admitted(server: EapServer, device: Device, *, mtu: int | None = None) -> St
     if isinstance(step, Proven):
         return go_on(server, device, step.conversation.accept("yes"), mtu=mtu)
     return step
+
+
+def server(kind: KeyKind = "ec") -> EapServer:
+    """A server with the site's papers."""
+    return EapServer(identity(kind), now=time.monotonic)
+
+
+def tunnelled(version: str = "1.3", kind: KeyKind = "ec", inner: bytes | None = None) -> Device:
+    """A device that speaks EAP-TTLS."""
+    context = client_context(version, authority(kind).certificate)
+    return Device(context, Type.TTLS, pap() if inner is None else inner)
+
+
+def certified(version: str = "1.3", kind: KeyKind = "ec", by: str | None = None) -> Device:
+    """A device that speaks EAP-TLS."""
+    paper = client("anna", kind, by) if by else client("anna", kind)
+    return Device(client_context(version, authority(kind).certificate, paper), Type.TLS)
+
+
+def why(step: Step) -> str:
+    """Why it failed, as it did."""
+    assert isinstance(step, Failed), step
+    return step.why
