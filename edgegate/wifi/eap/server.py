@@ -36,7 +36,13 @@ class EapServer:
         half_open_max: int = HALF_OPEN_MAX,
         now: Callable[[], float],
     ) -> None:
-        """Offer these methods in this order; `now` is a monotonic clock in seconds."""
+        """Offer these methods in this order; `now` is a monotonic clock in seconds.
+
+        Raises:
+            ValueError: if there is nothing to offer.
+        """
+        if not methods:
+            raise ValueError("EAP without a method")
         self.identity = identity
         """Whom new conversations meet; set it when the certificate was renewed."""
         self.half_open = HalfOpen(half_open_max, now)
@@ -75,7 +81,7 @@ class EapServer:
         self, conversation: Conversation, response: EapPacket, mtu: int | None
     ) -> Challenge:
         said = response.data[:IDENTITY_BYTES_MAX].decode(errors="replace")
-        conversation.identity = "".join(c if c.isprintable() else "\ufffd" for c in said)
+        conversation.identity = said if said.isprintable() else _printable(said)
         conversation.packet_max = packet_bytes_max(mtu)
         return self._offer(conversation, next(iter(self._methods)))
 
@@ -192,3 +198,7 @@ class _Waiting:
 def _failure_of(eap: bytes) -> bytes:
     """The refusal of something that is no EAP packet, as far as it has an identifier."""
     return packet.failure(eap[1] if len(eap) > 1 else 0)
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else "\ufffd" for c in text)
