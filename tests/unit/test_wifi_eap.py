@@ -185,7 +185,7 @@ def test_a_device_that_wants_nothing_that_there_is_left_is_refused(wants: bytes)
     said = why(converse(eap, device))
     assert "offered here: EAP-TTLS" in said
     if wants[0] == 4:
-        assert "EAP-MD5, EAP-MSCHAPv2, EAP-GTC, EAP method 200" in said
+        assert "wants EAP-MD5, EAP-GTC, EAP-MSCHAPv2;" in said
 
 
 def test_a_device_cannot_change_its_mind_within_a_method() -> None:
@@ -195,7 +195,7 @@ def test_a_device_cannot_change_its_mind_within_a_method() -> None:
     step = eap.step(device.answer(step.eap), step.state)
     assert isinstance(step, Challenge)
     nak = device.response(step.eap[1], Type.NAK, bytes((Type.TLS,)))
-    assert "answers EAP-TTLS with EAP method 3" in why(eap.step(nak, step.state))
+    assert "answers EAP-TTLS with a refusal (NAK)" in why(eap.step(nak, step.state))
 
 
 @pytest.mark.parametrize(
@@ -210,8 +210,8 @@ def test_a_device_cannot_change_its_mind_within_a_method() -> None:
         (avp(1, b"a" * 254) + avp(2, b"x"), "too long"),
         (avp(1, b"a") + avp(2, b"x" * 254), "too long"),
         (pap() + avp(1, b"bert"), "twice"),
-        (pap() + avp(9, b"?"), "asks for attribute 9 of vendor 0"),
-        (pap() + avp(9, b"?", vendor=99), "asks for attribute 9 of vendor 99"),
+        (pap() + avp(9, b"?"), "asks for an attribute"),
+        (pap() + avp(9, b"?", vendor=99), "asks for an attribute"),
         (avp(1, b"a") + avp(3, b"x" * 17) + avp(60, b"y" * 16), "CHAP"),
         (avp(1, b"a") + avp(79, b"\2\0\0\5\1"), "EAP inside"),
         (avp(1, b"a") + avp(11, b"x" * 16, vendor=311), "MSCHAP inside"),
@@ -224,7 +224,7 @@ def test_a_device_cannot_change_its_mind_within_a_method() -> None:
         (pap() + b"\0\0\0\1\xc0\0\0\x0b\0\0\0", "cut short"),
         (pap() + b"\0\0\0\1\x40\0\1\0", "cut short"),
         (avp(9, b"", flags=0) * 33, "more than 32"),
-        (avp(9, b"x" * 5000, flags=0), "more than 4096 bytes"),
+        (avp(9, b"x" * 5000, flags=0), "said too much"),
     ],
 )
 def test_what_is_said_in_the_tunnel_and_will_not_do_is_named(inner: bytes, words: str) -> None:

@@ -64,7 +64,7 @@ class Incoming:
                 raise FragmentError("a fragment with nothing in it")
             return None
         if self._announced is not None and self._received < self._announced:
-            raise FragmentError(f"{self._received} bytes of a message of {self._announced}")
+            raise FragmentError("fewer bytes than the message has")
         message = b"".join(self._parts)
         self._parts, self._received, self._announced = [], 0, None
         return message
@@ -77,7 +77,7 @@ class Incoming:
             raise FragmentError("a length cut short")
         announced = int.from_bytes(data[_FLAGS_BYTES : _FLAGS_BYTES + _LENGTH_BYTES])
         if announced > MESSAGE_BYTES_MAX:
-            raise FragmentError(f"a message of {announced} bytes, {MESSAGE_BYTES_MAX} at most")
+            raise FragmentError(f"a message of more than {MESSAGE_BYTES_MAX} bytes")
         # Some devices repeat the length in every fragment: it must stay the same one.
         if self._parts and announced != self._announced:
             raise FragmentError("a length that changes within a message")

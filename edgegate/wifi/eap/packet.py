@@ -5,8 +5,6 @@ from enum import IntEnum, unique
 from msgspec import Struct
 
 HEADER_BYTES = 4
-NAK_TYPES_MAX = 16
-"""No device asks for more methods than that; further ones are not read."""
 
 
 @unique
@@ -43,6 +41,7 @@ class Type(IntEnum):
 
 
 _NAMES: dict[int, str] = {
+    Type.NAK: "a refusal (NAK)",
     Type.MD5: "EAP-MD5",
     Type.GTC: "EAP-GTC",
     Type.TLS: "EAP-TLS",
@@ -60,7 +59,7 @@ _NAMES: dict[int, str] = {
 
 
 class MalformedEapError(ValueError):
-    """Bytes that are no EAP packet; the message says where it went wrong."""
+    """Bytes that are no EAP packet; the message says what is wrong."""
 
 
 class EapPacket(Struct, frozen=True):
@@ -75,7 +74,7 @@ class EapPacket(Struct, frozen=True):
 
 def method_name(number: int) -> str:
     """What people call a method type."""
-    return _NAMES.get(number, f"EAP method {number}")
+    return _NAMES.get(number, "an unknown EAP method")
 
 
 def decode_response(eap: bytes) -> EapPacket:
@@ -85,13 +84,13 @@ def decode_response(eap: bytes) -> EapPacket:
         MalformedEapError: if it is no response, or its length is not what it says.
     """
     if len(eap) < HEADER_BYTES:
-        raise MalformedEapError(f"an EAP packet of {len(eap)} bytes")
+        raise MalformedEapError("an EAP packet cut short")
     if eap[0] != Code.RESPONSE:
-        raise MalformedEapError(f"an EAP packet with code {eap[0]}, not a response")
+        raise MalformedEapError("an EAP packet that is no response")
     length = int.from_bytes(eap[2:4])
     # RFC 3748 §4: what the link padded is no part of the packet.
     if length > len(eap):
-        raise MalformedEapError(f"an EAP packet of {len(eap)} bytes that says {length}")
+        raise MalformedEapError("an EAP packet cut short")
     if length <= HEADER_BYTES:
         raise MalformedEapError("an EAP response without a type")
     return EapPacket(Code.RESPONSE, eap[1], eap[HEADER_BYTES], eap[HEADER_BYTES + 1 : length])

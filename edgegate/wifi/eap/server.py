@@ -21,6 +21,9 @@ HALF_OPEN_MAX = 1000
 ROUNDS_MAX = 150
 """Packets of one conversation: the longest message both ways in fragments of 300 bytes."""
 
+NAMED_MAX = 3
+"""Of the methods that a device asks for, so many are told."""
+
 IDENTITY_BYTES_MAX = 253
 """What a User-Name attribute can have (RFC 2865 §5.1)."""
 
@@ -93,7 +96,7 @@ class EapServer:
 
     def _go_on(self, conversation: Conversation, response: EapPacket, mtu: int | None) -> Step:
         if response.identifier != conversation.identifier:
-            return Ignored(f"an answer to request {response.identifier}, which is not the last one")
+            return Ignored("an answer to another request than the last one")
         if conversation.is_waiting:
             return Ignored("the same again while the decision is under way")
         self.half_open.keep(conversation)
@@ -123,9 +126,10 @@ class EapServer:
         for number in self._methods:
             if number in wanted and number not in conversation.tried:
                 return self._offer(conversation, number)
-        names = [method_name(number) for number in wanted[: packet.NAK_TYPES_MAX] if number]
+        # Each but once: so there are not too many sentences to count by.
+        names = list(dict.fromkeys(method_name(number) for number in sorted(wanted) if number))
         ours = ", ".join(method_name(number) for number in self._methods)
-        theirs = f"wants {', '.join(names)}" if names else "wants none of the methods"
+        theirs = f"wants {', '.join(names[:NAMED_MAX])}" if names else "wants none of the methods"
         return self._fail(conversation, f"the device {theirs}; offered here: {ours}")
 
     def _step_of(self, conversation: Conversation, method: TlsMethod, outcome: Outcome) -> Step:

@@ -34,7 +34,10 @@ class Failed(Struct, frozen=True):
 
     eap: bytes
     why: str
-    """One sentence for whoever runs the network; it has no secrets and no line ends in it."""
+    """One sentence for whoever runs the network, without secrets or line ends in it.
+
+    It is one of a limited number, whatever devices send: it can be counted by.
+    """
 
 
 class Ignored(Struct, frozen=True):

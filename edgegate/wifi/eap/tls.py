@@ -100,7 +100,7 @@ class TlsConnection:
             raise TlsError("the device closed the tunnel") from error
         except SSL.Error as error:
             raise TlsError(self._why(error)) from error
-        raise TlsError(f"the device said more than {bytes_max} bytes inside the tunnel")
+        raise TlsError("the device said too much inside the tunnel")
 
     def write(self, content: bytes) -> None:
         """Say something inside; `output` has it then."""

@@ -105,7 +105,7 @@ def login_of(inner: bytes) -> LoginProof:
             found[kind] = avp.value
         elif avp.is_mandatory:
             # RFC 5281 §10.1: what must be understood and is not, ends it.
-            raise InnerError(f"the device asks for attribute {avp.code} of vendor {avp.vendor}")
+            raise InnerError("the device asks for an attribute that is not known here")
     return _login(found.get(_USER_NAME), found.get(_USER_PASSWORD))
 
 
