@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,13 @@ from edgegate.supervisor import StatusBoard
 from edgegate.wifi.access import Access
 from edgegate.wifi.access import Rules as AccessRules
 from edgegate.wifi.accounting import Accounting
-from edgegate.wifi.certificates import Certificates, CertificatesError, Papers
+from edgegate.wifi.certificates import (
+    Certificates,
+    CertificatesError,
+    Papers,
+    expiry_warnings,
+)
+from edgegate.wifi.clients import ClientsError
 from edgegate.wifi.disconnect import Disconnector, Ending, Outcome
 from edgegate.wifi.eap.identity import IdentityError, ServerIdentity
 from edgegate.wifi.eap.packet import Type
@@ -38,6 +44,10 @@ if TYPE_CHECKING:
 CERTIFICATE_LOOK_S = 3600.0
 """How often it is looked whether the server's certificate is to be renewed."""
 
+REVOKED_LOOK_S = 30.0
+"""How soon a client certificate that was revoked admits nobody."""
+
+_NO_CERTIFICATE = (CertificatesError, ClientsError, OwnFilesError, IdentityError, OSError)
 _EAP_METHODS = {"eap-ttls": Type.TTLS, "eap-tls": Type.TLS}
 _names = msgspec.msgpack.Decoder(tuple[tuple[int, bytes], ...]).decode
 
@@ -51,6 +61,7 @@ class Wifi:
         self._app = app
         self._section = section
         self._disconnector = disconnector
+        self._certificates = Certificates(Path(app.config.device.state_dir))
         self._nas = {nas.id: nas_of(nas) for nas in section.all_nas}
         rules = AccessRules(
             devices_max=section.devices_max,
@@ -127,19 +138,29 @@ class Wifi:
 
     async def _keep_certificate(self) -> None:
         wanted = [_EAP_METHODS[name] for name in self._section.methods if name in _EAP_METHODS]
+        looks = 0
         while wanted:
-            await self._renew(wanted, self._app.devices)
-            await asyncio.sleep(CERTIFICATE_LOOK_S)
+            if looks % int(CERTIFICATE_LOOK_S / REVOKED_LOOK_S) == 0 or self.server.eap is None:
+                await self._renew(wanted, self._app.devices)
+            await asyncio.sleep(REVOKED_LOOK_S)
+            looks += 1
+            await self._reload_revoked()
+
+    async def _reload_revoked(self) -> None:
+        try:
+            await asyncio.to_thread(self._certificates.clients.reload)
+        except (ClientsError, OSError) as error:
+            log.error("wifi clients: %s", error)  # noqa: TRY400 - expected
 
     async def _renew(self, wanted: list[Type], board: StatusBoard) -> None:
         """Show the certificate as it is now; without one only EAP does not work."""
         try:
-            identity = await asyncio.to_thread(self._identity)
-        except (CertificatesError, OwnFilesError, IdentityError, OSError) as error:
+            identity, warnings = await asyncio.to_thread(self._identity)
+        except _NO_CERTIFICATE as error:
             if board.note("wifi certificate", DriverStatus.OFFLINE, str(error)):
                 log.error("wifi certificate: %s", error)  # noqa: TRY400 - expected
             return
-        board.note("wifi certificate", DriverStatus.ENABLED)
+        board.note("wifi certificate", DriverStatus.ENABLED, "; ".join(warnings))
         if self.server.eap is None:
             half_open = self._section.half_open_max
             self.server.eap = EapServer(
@@ -148,24 +169,25 @@ class Wifi:
         else:
             self.server.eap.identity = identity
 
-    def _identity(self) -> ServerIdentity:
-        certificates = Certificates(Path(self._app.config.device.state_dir))
-        certificates.clients.reload()
-        papers = self._papers(certificates)
-        return ServerIdentity(
+    def _identity(self) -> tuple[ServerIdentity, list[str]]:
+        clients, now = self._certificates.clients, self._app.clock.now()
+        clients.reload()
+        papers = self._papers(now)
+        identity = ServerIdentity(
             papers.chain,
             papers.key,
             client_authorities=papers.client_authorities,
-            is_revoked=certificates.clients.is_revoked,
+            is_revoked=clients.is_revoked,
         )
+        return identity, list(expiry_warnings(papers, now))
 
-    def _papers(self, certificates: Certificates) -> Papers:
-        section, now = self._section, self._app.clock.now()
+    def _papers(self, now: datetime) -> Papers:
+        section = self._section
         client_ca = None if section.client_ca is None else Path(section.client_ca)
         if section.certificate is None:
-            return certificates.own(section.server_name, now, client_ca)
+            return self._certificates.own(section.server_name, now, client_ca)
         chain, key = Path(section.certificate.chain), Path(section.certificate.key)
-        return certificates.installers(chain, key, section.server_name, now, client_ca)
+        return self._certificates.installers(chain, key, section.server_name, now, client_ca)
 
 
 def nas_of(config: NasConfig) -> Nas:

@@ -3,7 +3,6 @@
 import asyncio
 import re
 import secrets
-import socket
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
@@ -29,6 +28,7 @@ from edgegate.store.connections import connect_read_only
 from edgegate.store.files import Store
 from edgegate.wifi import verifiers
 from fakes.sites import put_records
+from rig.freeradius import free_udp_port
 from rig.radius import SECRET
 
 WAIT_S = 60.0
@@ -39,6 +39,13 @@ class Answer(NamedTuple):
 
     code: str
     attributes: dict[str, str]
+    text: str
+
+
+class Eapol(NamedTuple):
+    """What eapol_test saw."""
+
+    succeeded: bool
     text: str
 
 
@@ -141,8 +148,8 @@ location = "{location}"
             return connection.execute(query).fetchall()
 
     @asynccontextmanager
-    async def serving(self, **config: str) -> AsyncIterator[App]:
-        """The appliance at work, with both ports open and a certificate to show."""
+    async def serving(self, eap: str = "yes", **config: str) -> AsyncIterator[App]:
+        """The appliance at work, with both ports open and, where wanted, ready for EAP."""
         path = await asyncio.to_thread(self.write_config, **config)
         app = await asyncio.to_thread(App, await asyncio.to_thread(load_config, path))
         inner = app.clock.now
@@ -150,7 +157,7 @@ location = "{location}"
         work = asyncio.create_task(app.run())
         try:
             async with asyncio.timeout(WAIT_S):
-                while app.wifi is None or app.wifi.server.eap is None:
+                while app.wifi is None or (eap == "yes" and app.wifi.server.eap is None):
                     if work.done():
                         await work
                     await asyncio.sleep(0.02)
@@ -174,6 +181,22 @@ location = "{location}"
         out, _ = await process.communicate(attributes.encode())
         return read_answer(out.decode())
 
+    async def eapol_test(self, network: str, attributes: str = "") -> Eapol:
+        """Let hostap's own client authenticate by EAP, with these lines of a network."""
+        file = self.directory / "eapol_test.conf"
+        lines = "\n".join(line.strip() for line in network.strip().splitlines())
+        content = f"network={{\nkey_mgmt=WPA-EAP\n{lines}\n}}\n"
+        await asyncio.to_thread(file.write_text, content)
+        process = await asyncio.create_subprocess_exec(
+            *("eapol_test", "-c", str(file), "-p", str(self.auth_port), "-s", SECRET.decode()),
+            *("-t60", *attributes.split()),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        said, _ = await process.communicate()
+        text = said.decode(errors="replace")
+        return Eapol(process.returncode == 0 and text.rstrip().endswith("SUCCESS"), text)
+
     async def account(self, status: str, session: str, **attributes: Any) -> Answer:
         """Send one accounting packet."""
         pairs = {"Acct-Status-Type": status, "Acct-Session-Id": f'"{session}"'}
@@ -192,9 +215,8 @@ def read_answer(text: str) -> Answer:
 
 
 def free_ports() -> tuple[int, int]:
-    """Two UDP ports of which nobody has any now."""
-    with closing(socket.socket(type=socket.SOCK_DGRAM)) as one:
-        one.bind(("127.0.0.1", 0))
-        with closing(socket.socket(type=socket.SOCK_DGRAM)) as other:
-            other.bind(("127.0.0.1", 0))
-            return one.getsockname()[1], other.getsockname()[1]
+    """Two UDP ports at which nobody listens."""
+    one = other = free_udp_port()
+    while other == one:
+        other = free_udp_port()
+    return one, other
