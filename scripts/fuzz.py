@@ -22,6 +22,7 @@ sys.path[:0] = [str(TOP), *(str(TOP / name) for name in ("drivers", "sync", "emu
 
 CAMPAIGNS = {
     "packets": ("rig.wifi_fuzz", 1_000_000),
+    "conversations": ("rig.eap_fuzz", 100_000),
 }
 """The module of each campaign, and how often in full."""
 

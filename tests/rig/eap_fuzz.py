@@ -4,6 +4,7 @@ Nothing that the server does with them may raise; what it holds stays bounded, a
 in between is served. The same seed alters alike, though TLS draws numbers of its own.
 """
 
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from random import Random
@@ -14,11 +15,16 @@ from edgegate.wifi.eap.packet import Type
 from edgegate.wifi.eap.server import EapServer
 from edgegate.wifi.eap.steps import Accepted, Challenge, Failed, Ignored, Proven, Step
 from rig.eap_peer import Device, admitted, client_context, pap
+from rig.wifi_fuzz import HONEST_S_MAX, held_kib
 from rig.wifi_papers import authority, client, identity
 
 HALF_OPEN_MAX = 64
 ROUNDS_MAX = 40
 HONEST_EVERY = 50
+WARM = 5000
+GROWN_KIB_MAX = 4096
+WHYS_MAX = 1000
+"""Reasons are counted by: whatever is said, there are not more."""
 ALTERED_AT_MAX = 12
 """Few conversations are longer, but where fragments are small."""
 
@@ -40,6 +46,11 @@ class Tally:
     conversations: int = 0
     steps: Counter[str] = field(default_factory=Counter)
     whys: Counter[str] = field(default_factory=Counter)
+    honest: int = 0
+    slowest_s: float = 0.0
+    """The longest that an honest device's whole conversation took, the device's own share too."""
+    grown_kib: int = 0
+    """How far the process grew after it was warm; 0 in a run too short to tell."""
 
 
 class Fuzzer:
@@ -63,15 +74,26 @@ class Fuzzer:
 
     def run(self, conversations: int) -> Tally:
         """Hold that many; an honest one in between must come in."""
+        warm_kib = 0
         for number in range(conversations):
             self.converse()
             self.tally.conversations += 1
             if number % HONEST_EVERY == 0:
-                method, context = self.contexts[0]
-                step = admitted(self.server, Device(context, method))
-                assert isinstance(step, Accepted), step
+                self.honest()
             assert len(self.server.half_open) <= HALF_OPEN_MAX
+            if number == WARM:
+                warm_kib = held_kib()
+        self.tally.grown_kib = held_kib() - warm_kib if warm_kib else 0
         return self.tally
+
+    def honest(self) -> None:
+        """A device that does everything right."""
+        method, context = self.contexts[0]
+        began_s = time.monotonic()
+        step = admitted(self.server, Device(context, method))
+        self.tally.slowest_s = max(self.tally.slowest_s, time.monotonic() - began_s)
+        self.tally.honest += 1
+        assert isinstance(step, Accepted), step
 
     def converse(self) -> None:
         """One conversation with anything in it."""
@@ -158,3 +180,20 @@ class Fuzzer:
                 (old, older),
             )
         )
+
+
+def campaign(count: int, seed: int) -> str:
+    """The long form, for `scripts/fuzz.py`."""
+    tally = Fuzzer(seed).run(count)
+    if tally.slowest_s > HONEST_S_MAX:
+        raise AssertionError(f"an honest device waited {tally.slowest_s * 1000:.1f} ms")
+    if tally.grown_kib > GROWN_KIB_MAX:
+        raise AssertionError(f"the process grew by {tally.grown_kib} KiB")
+    if len(tally.whys) > WHYS_MAX:
+        raise AssertionError(f"{len(tally.whys)} different reasons")
+    steps = ", ".join(f"{kind} {many:,}" for kind, many in tally.steps.most_common())
+    return (
+        f"no exception; {tally.honest:,} honest devices served within "
+        f"{tally.slowest_s * 1000:.1f} ms; grown by {tally.grown_kib:,} KiB; "
+        f"{len(tally.whys)} reasons; {steps}"
+    )
