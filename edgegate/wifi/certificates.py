@@ -8,7 +8,7 @@ it on a thread. `at` is a time that can be trusted, or certificates come out wit
 
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
@@ -47,6 +47,9 @@ WARNING = timedelta(days=30)
 
 AUTHORITY_WARNING = timedelta(days=365)
 """An authority's end means to set up every phone anew: that takes planning."""
+
+EARLIEST = datetime(2026, 1, 1, tzinfo=UTC)
+"""No time before this code was written is the right one."""
 
 PASSWORD_CHARACTERS_MIN = 8
 
@@ -128,7 +131,7 @@ class Certificates:
         """The site's authority, made where there is none.
 
         Raises:
-            CertificatesError: if it is damaged or expired.
+            CertificatesError: if it is damaged or expired, or the clock too wrong to make one.
             OSError: if it could not be written.
         """
         path = self._directory / AUTHORITY
@@ -172,6 +175,10 @@ class Certificates:
         return IssuedClient(serial, ends, bundle(authority, certificate, key, password.encode()))
 
     def _new_authority(self, at: datetime) -> Authority:
+        if at < EARLIEST:
+            raise CertificatesError(
+                f"the clock says {at:%Y-%m-%d}: the site's Wi-Fi authority is made once it is right"
+            )
         self._make_directory()
         authority = new_authority("edgegate Wi-Fi", self._kind, at)
         self._write(AUTHORITY, key_pem(authority.key) + certificate_pem(authority.certificate))
@@ -186,7 +193,10 @@ class Certificates:
             certificate, key = _load(self._directory / SERVER)
             certificate.verify_directly_issued_by(authority.certificate)
             begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-            if begins <= at < ends - RENEWAL and server_name in _names(certificate):
+            # Before there was an authority, the clock has lost its time: nothing follows from it.
+            is_lost = at < authority.certificate.not_valid_before_utc
+            is_current = (begins <= at or is_lost) and at < ends - RENEWAL
+            if is_current and server_name in _names(certificate):
                 return certificate, key
         return None
 

@@ -94,7 +94,9 @@ def test_the_certificate_is_renewed_before_its_end_under_the_same_authority(tmp_
     assert renewal_at(after) > due + 700 * DAY
 
 
-@pytest.mark.parametrize("damage", ["another name", "cut", "gone", "another key", "set back"])
+@pytest.mark.parametrize(
+    "damage", ["another name", "cut", "gone", "another key", "of a wrong clock"]
+)
 def test_a_server_certificate_that_will_not_do_is_replaced(damage: str, tmp_path: Path) -> None:
     certificates = Certificates(tmp_path)
     before = certificates.own(NAME, NOW)
@@ -110,11 +112,23 @@ def test_a_server_certificate_that_will_not_do_is_replaced(damage: str, tmp_path
         case "another key":
             file.write_bytes(key_pem(new_key("ec")) + certificate_pem(*before.chain))
         case _:
-            at = NOW - 2 * DAY
+            file.unlink()
+            before = certificates.own(NAME, NOW + 100 * DAY)
     after = certificates.own(name, at)
     assert after.chain != before.chain
     assert after.trust == before.trust
     assert certificates.own(name, at).chain == after.chain
+
+
+def test_a_clock_that_has_lost_its_time_changes_nothing(tmp_path: Path) -> None:
+    certificates, lost = Certificates(tmp_path), datetime(1970, 1, 1, 1, tzinfo=UTC)
+    with pytest.raises(CertificatesError, match="the clock says 1970-01-01"):
+        certificates.own(NAME, lost)
+    assert list(tmp_path.iterdir()) == []
+    before = certificates.own(NAME, NOW)
+    assert certificates.own(NAME, lost).chain == before.chain
+    renewed = certificates.own(NAME, NOW + 800 * DAY)
+    assert certificates.own(NAME, lost).chain == renewed.chain
 
 
 def test_a_server_certificate_of_another_authority_is_replaced(tmp_path: Path) -> None:

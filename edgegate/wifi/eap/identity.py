@@ -23,7 +23,7 @@ _OPTIONS = (
 )
 
 _VERIFY_WORDS = {
-    9: "it is not valid yet",
+    9: "it is not valid yet: see the appliance's clock",
     10: "it has expired",
     18: "it is self-signed",
     19: "its authority is not the site's",
