@@ -9,12 +9,14 @@ import pytest
 from pyrad.packet import CoAACK, CoANAK, DisconnectACK, DisconnectNAK
 
 from edgegate.wifi.attributes import Code
-from edgegate.wifi.disconnect import IN_FLIGHT_MAX, Disconnector, Ending, Outcome
+from edgegate.wifi.disconnect import Disconnector, Ending, Outcome
 from edgegate.wifi.packet import Attributes
 from rig.access_point import Word, access_point
 from rig.radius import SECRET, nas
 
 NOW_S = 1_800_000_000
+SESSIONS = 300
+"""More than there are identifiers."""
 WAITS_S = (0.2, 0.2, 5.0)
 SESSION: Attributes = ((1, b"ada"), (4, bytes((127, 0, 0, 1))), (31, b"AA-BB"), (44, b"S1"))
 
@@ -146,7 +148,7 @@ async def test_nobody_listening_is_silence() -> None:
 async def test_a_whole_house_is_ended_at_once(asking: Disconnector) -> None:
     async with access_point(Word(DisconnectACK)) as there:
         ap = nas(vendor="hostapd", disconnect_port=there.port)
-        sessions = [((44, b"S%d" % number),) for number in range(IN_FLIGHT_MAX * 3)]
+        sessions = [((44, b"S%d" % number),) for number in range(SESSIONS)]
         outcomes = await asyncio.gather(
             *(asking.end(ap, "127.0.0.1", session) for session in sessions)
         )

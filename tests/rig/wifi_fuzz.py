@@ -47,7 +47,8 @@ GROWTH_KIB_MAX = 16 * 1024
 """Further than this no allocator's odds and ends grow; a leak of one packet each would."""
 
 HONEST_S_MAX = 0.05
-"""How long an honest client may wait between the others, in the long form on a quiet machine."""
+"""How long an honest client may wait behind a burst of the others: by the processor's time each
+one of them, by the clock 99 of 100, for the machine may have had other things to do."""
 
 REACHED = (
     *(("answered", f"access_{kind}") for kind in ("accept", "reject", "challenge")),
@@ -101,7 +102,10 @@ class Tally:
 
     packets: int = 0
     honest: int = 0
-    slowest_s: float = 0.0
+    waited_s: list[float] = field(default_factory=list)
+    """How long each honest client waited by the clock."""
+    worked_s_max: float = 0.0
+    """The most processor time until an honest client was served."""
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     grown_kib: int = 0
     """How far the process grew after it was warm; 0 in a run too short to tell."""
@@ -159,12 +163,14 @@ class Fuzzer:
             Code.ACCESS_REQUEST, self.random.randrange(256), ((1, b"honest"),), SECRET
         )
         burst = [(self.packet(), self.address()) for _ in range(BURST)]
-        began_s = time.perf_counter()
+        began_s, worked_s = time.perf_counter(), time.process_time()
         for data, address in burst:
             asked.ask(data, address)
         asked.ask(request, HONEST)
         answer = await self.answer_to(asked, HONEST)
-        self.tally.slowest_s = max(self.tally.slowest_s, time.perf_counter() - began_s)
+        self.tally.waited_s.append(time.perf_counter() - began_s)
+        worked_s = time.process_time() - worked_s
+        self.tally.worked_s_max = max(self.tally.worked_s_max, worked_s)
         assert answer[0] == Code.ACCESS_ACCEPT
         assert response_authenticator_matches(answer, request, SECRET)
         self.tally.honest += 1
@@ -296,13 +302,15 @@ def campaign(count: int, seed: int) -> str:
     """The long form, for `scripts/fuzz.py`."""
     tally = asyncio.run(Fuzzer(seed).run(count))
     check(tally)
-    if tally.slowest_s > HONEST_S_MAX:
-        raise AssertionError(f"an honest client waited {tally.slowest_s * 1000:.1f} ms")
-    most = ", ".join(f"{kind} {why} {many:,}" for (kind, why), many in tally.counts.most_common(8))
-    return (
-        f"no exception; {tally.honest:,} honest clients served within "
-        f"{tally.slowest_s * 1000:.1f} ms; grown by {tally.grown_kib:,} KiB; {most}"
+    waited_s = sorted(tally.waited_s)[int(len(tally.waited_s) * 0.99)]
+    served = (
+        f"{tally.honest:,} honest clients served, 99 of 100 within {waited_s * 1000:.1f} ms, each "
+        f"with {tally.worked_s_max * 1000:.1f} ms of the processor at most"
     )
+    if max(waited_s, tally.worked_s_max) > HONEST_S_MAX:
+        raise AssertionError(served)
+    most = ", ".join(f"{kind} {why} {many:,}" for (kind, why), many in tally.counts.most_common(8))
+    return f"no exception; {served}; grown by {tally.grown_kib:,} KiB; {most}"
 
 
 def check(tally: Tally) -> None:
