@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.wifi_certificates import Certificates
-from edgegate.wifi import verifiers
+from edgegate.credentials.passwords import of_generated
 from rig.freeradius import FreeRadius
 
 SECRET = secrets.token_hex(16)
@@ -288,7 +288,7 @@ def _write_logins(file: Path, people: list[Member]) -> None:
             " verifier TEXT NOT NULL)"
         )
         connection.execute("CREATE INDEX login_name ON login (name)")
-        rows = [(m.name, verifiers.of_generated(m.password.encode())) for m in people]
+        rows = [(m.name, of_generated(m.password.encode())) for m in people]
         connection.executemany("INSERT INTO login (name, verifier) VALUES (?, ?)", rows)
 
 

@@ -2,6 +2,7 @@
 
 Both servers look a name up by one query of an SQLite file and compare a password with what stands
 there; the processor time of each server's process is divided by what it answered. They take turns.
+Then the real daemon decides, debits and commits, and its door is tapped while 200 stations join.
 """
 
 import argparse
@@ -21,6 +22,9 @@ from bench import (
 from bench.radius_load import Conversation, Load, Pap
 from bench.radius_subjects import SECRET, EdgegateServer, FreeRadiusServer, Member, Server, members
 from bench.report import Bar, Figure, print_json, print_rows, print_table
+from bench.slow_disk import NoCompilerError
+from bench.wifi_certificates import Certificates
+from bench.wifi_line import IN_FLIGHT, NATURAL, SLOW, LineBench, LinePlan
 from rig.freeradius import NoFreeRadiusError
 
 ROUNDS = 3
@@ -35,10 +39,21 @@ class Plan:
     members: int
     requests: int
     handshakes: int
+    line: LinePlan
 
 
-FULL = Plan(members=10_000, requests=20_000, handshakes=1000)
-QUICK = Plan(members=2_000, requests=5000, handshakes=200)
+FULL = Plan(
+    members=10_000,
+    requests=20_000,
+    handshakes=1000,
+    line=LinePlan(members=30_000, requests=8000, taps=400),
+)
+QUICK = Plan(
+    members=2_000,
+    requests=5000,
+    handshakes=200,
+    line=LinePlan(members=6_000, requests=1500, taps=60),
+)
 
 
 @dataclass(slots=True)
@@ -60,19 +75,14 @@ class Stage:
 class SideBySide:
     """Both servers with the same members and certificates."""
 
-    def __init__(self, plan: Plan, directory: Path, stack: ExitStack) -> None:
-        people = members(plan.members)
-        certificates = wifi_certificates.make(directory / "certificates", people[0].name)
+    def __init__(
+        self, plan: Plan, directory: Path, people: list[Member], certificates: Certificates
+    ) -> None:
         self._people = people
-        self._servers: list[tuple[Server, Load]] = []
+        self._servers: list[Server] = []
         secret = SECRET.encode()
         for kind in (FreeRadiusServer, EdgegateServer):
-            server = kind(directory / kind.__name__, people, certificates)
-            stack.callback(server.stop)
-            server.start()
-            load = Load(server.port, secret)
-            stack.callback(load.close)
-            self._servers.append((server, load))
+            self._servers.append(kind(directory / kind.__name__, people, certificates))
         tunnel = eap_peer.context(certificates.authority)
         mutual = eap_peer.context(certificates.authority, own=certificates.station)
         first = people[0].name
@@ -93,14 +103,25 @@ class SideBySide:
 
     def run(self) -> None:
         """Let them take turns, after a turn of each that is not counted."""
-        for stage in self.stages:
-            for server, load in self._servers:
-                self._turn(stage, server, load, stage.count // 4)
-            stage.cpu_us.clear()
-            stage.rate.clear()
-            for _ in range(ROUNDS):
-                for server, load in self._servers:
-                    self._turn(stage, server, load, stage.count)
+        with ExitStack() as stack:
+            loads: list[tuple[Server, Load]] = []
+            for server in self._servers:
+                stack.callback(server.stop)
+                server.start()
+                load = Load(server.port, SECRET.encode())
+                stack.callback(load.close)
+                loads.append((server, load))
+            for stage in self.stages:
+                self._take_turns(stage, loads)
+
+    def _take_turns(self, stage: Stage, loads: list[tuple[Server, Load]]) -> None:
+        for server, load in loads:
+            self._turn(stage, server, load, stage.count // 4)
+        stage.cpu_us.clear()
+        stage.rate.clear()
+        for _ in range(ROUNDS):
+            for server, load in loads:
+                self._turn(stage, server, load, stage.count)
 
     def _turn(self, stage: Stage, server: Server, load: Load, count: int) -> None:
         before_s = server.cpu_s()
@@ -114,14 +135,50 @@ class SideBySide:
             yield stage.converse(self._people[number % len(self._people)])
 
 
-def figures_of(both: SideBySide) -> list[Figure]:
+def figures_of(both: SideBySide, line: LineBench) -> list[Figure]:
     """The figures and their bars."""
     bars = (
         ("pap_cpu_vs_freeradius_sql", both.pap, 0.8),
         ("ttls_cpu_vs_freeradius", both.ttls, 1.1),
         ("eaptls_cpu_vs_freeradius", both.eaptls, 1.0),
     )
-    return [_beside(name, stage, bar) for name, stage, bar in bars]
+    return [_beside(name, stage, bar) for name, stage, bar in bars] + _line_figures(line)
+
+
+def _line_figures(line: LineBench) -> list[Figure]:
+    natural, slow = line.floods[NATURAL], line.floods[SLOW]
+    daemon, floor = line.daemon.measured, line.floor.measured
+    return [
+        Figure(
+            "line_cpu_ms",
+            statistics.median(natural.cpu_ms),
+            "ms",
+            f"{statistics.median(natural.rate):.0f} requests/s, {IN_FLIGHT} in flight",
+            Bar("<=", 0.5),
+        ),
+        Figure(
+            "line_p99_in_commits",
+            slow.p99_ms / slow.group_ms,
+            "",
+            f"{slow.group_ms:.0f} ms, a commit of {statistics.median(slow.sizes):.0f} decisions,"
+            f" {SLOW}, to {slow.p99_ms:.0f} ms",
+            Bar("<=", 2),
+        ),
+        Figure(
+            "crowd_tap_over_floor_ms",
+            daemon.median_ms(NATURAL) - floor.median_ms(NATURAL),
+            "ms",
+            f"{floor.median_ms(NATURAL):.2f} ms, the floor's median beside the same crowd",
+            Bar("<=", 1.5),
+        ),
+        Figure(
+            "crowd_tap_p99_over_floor_ms",
+            daemon.p99_ms(NATURAL) - floor.p99_ms(NATURAL),
+            "ms",
+            f"{floor.p99_ms(NATURAL):.2f} ms, the floor's 99th percentile beside the same crowd",
+            Bar("<=", 4),
+        ),
+    ]
 
 
 def _beside(name: str, stage: Stage, bar: float) -> Figure:
@@ -130,9 +187,9 @@ def _beside(name: str, stage: Stage, bar: float) -> Figure:
     return Figure(name, ours / theirs, "", against, Bar("<=", bar))
 
 
-def print_details(both: SideBySide) -> None:
+def print_details(both: SideBySide, line: LineBench) -> None:
     """Print what the figures are made of."""
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (
             stage.name,
             server,
@@ -145,6 +202,26 @@ def print_details(both: SideBySide) -> None:
     ]
     head = ("stage", "server", "CPU µs", "by round", "answered/s")
     print_rows("processor time for one conversation", head, rows)
+    floods = [
+        (
+            disk,
+            f"{statistics.median(flood.alone_s) * 1000:.1f}",
+            f"{statistics.median(flood.seen_s) * 1000:.1f}",
+            f"{flood.p99_ms:.1f}",
+            f"{flood.group_ms:.1f}",
+            f"{statistics.median(flood.commits_s) * 1000:.1f}",
+            f"{statistics.median(flood.sizes):.0f}",
+        )
+        for disk, flood in line.floods.items()
+    ]
+    columns = ("disk", "alone ms", "median ms", "p99 ms", "group ms", "its commit ms", "decisions")
+    print_rows(f"PAP down the line, {IN_FLIGHT} in flight", columns, floods)
+    taps = [
+        (side.subject.name, f"{m.median_ms(NATURAL):.2f}", f"{m.p99_ms(NATURAL):.2f}")
+        for side, m in ((side, side.measured) for side in (line.daemon, line.floor))
+    ]
+    title = f"taps beside {IN_FLIGHT} handshakes in flight, {line.joined:.0f} a second"
+    print_rows(title, ("of", "median ms", "p99 ms"), taps)
 
 
 def main() -> int:
@@ -159,17 +236,22 @@ def main() -> int:
         tempfile.TemporaryDirectory(prefix="bench-", dir="/var/tmp") as directory,
         ExitStack() as stack,
     ):
+        top = Path(directory)
+        people = members(plan.members)
+        certificates = wifi_certificates.make(top / "certificates", people[0].name)
         try:
-            both = SideBySide(plan, Path(directory), stack)
-        except NoFreeRadiusError as error:
+            line = LineBench(plan.line, top, certificates, stack)
+            both = SideBySide(plan, top, people, certificates)
+        except (NoFreeRadiusError, NoCompilerError) as error:
             print(error, file=sys.stderr)
             return 1
         both.run()
-    figures = figures_of(both)
+        line.run()
+    figures = figures_of(both, line)
     if arguments.json:
         print_json("wifi", figures)
     else:
-        print_details(both)
+        print_details(both, line)
         print_table("wifi", figures)
     return 0
 

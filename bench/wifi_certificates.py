@@ -21,6 +21,7 @@ class Certificates:
     server_key: Path
     station: Path
     """A station's certificate and key in one file."""
+    server_name: str = SERVER_NAME
 
 
 def make(directory: Path, member: str) -> Certificates:
