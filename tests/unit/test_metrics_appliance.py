@@ -4,6 +4,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 
 from edgegate.checkin import Outcome
@@ -13,7 +14,8 @@ from edgegate.passes.model import Direction
 from edgegate.passes.payment import refuse
 from edgegate.passes.reasons import Reason
 from edgegate.ports import OperatingError
-from edgegate.status import Status
+from edgegate.status import Status, WifiCounts, WifiStatus
+from edgegate.wifi.access import Verdict
 from edgegate_sync.wire.state import DeviceState, DriverState, LedgerState
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
@@ -66,6 +68,19 @@ def test_the_state_is_shown_as_it_is_now() -> None:
     assert found["edgegate_clock_trust", ("untrusted",)] == 0
     assert found["edgegate_driver_status", ("reader front", "enabled")] == 1
     assert found["edgegate_driver_status", ("reader front", "offline")] == 0
+
+
+def test_answers_to_access_points_are_counted_and_devices_shown() -> None:
+    metrics = Metrics()
+    metrics.note_verdict(Verdict(reason=Reason.COVERED, sentence="", accepted=True))
+    metrics.note_verdict(Verdict(reason=Reason.USED_UP, sentence=""))
+    wifi = WifiStatus(devices=5, customers=4, counts=WifiCounts(leaving=2))
+    metrics.show(replace(status(), wifi=wifi), 0)
+    found = samples(metrics.text())
+    assert found["edgegate_wifi_verdicts_total", ("true", "covered")] == 1
+    assert found["edgegate_wifi_verdicts_total", ("false", "used_up")] == 1
+    assert found["edgegate_wifi_devices", ()] == 5
+    assert found["edgegate_wifi_leaving_devices", ()] == 2
 
 
 async def test_the_file_outlives_what_goes_wrong(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from rich.console import Console
 
 from edgegate import synccli
-from edgegate.status import Status
+from edgegate.status import Status, WifiCounts, WifiStatus
 from edgegate.statustext import render
 from edgegate.store.files import Store
 from edgegate_sync.wire.state import (
@@ -98,6 +98,20 @@ def test_the_page_says(said: str) -> None:
 
 def test_what_comes_from_outside_moves_no_cursor() -> None:
     assert "\x1b" not in page(STATUS)
+
+
+def test_the_wifi_has_its_lines_where_there_is_any() -> None:
+    counts = WifiCounts(
+        accepted=40, refused=2, leaving=1, unanswered={"ap: refused, unsigned": 7, "x": 1}
+    )
+    wifi = WifiStatus(devices=12, customers=9, unknown=3, counts=counts)
+    told = " ".join(page(replace(STATUS, wifi=wifi)).split())
+    assert "12 devices of 9 people, 3 of nobody known here, 1 to be disconnected" in told
+    assert "40 accepted and 2 refused since the start" in told
+    assert told.index("ap: refused, unsigned (7)") < told.index("x (1)")
+    from_files = replace(STATUS, running=False, wifi=WifiStatus(devices=12, customers=9))
+    assert "12 devices of 9 people " in page(from_files)
+    assert "wifi" not in page(STATUS)
 
 
 def test_files_say_less_and_say_so() -> None:
