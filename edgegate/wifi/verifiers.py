@@ -6,8 +6,6 @@ from the site's, for portals that speak CHAP.
 """
 
 import asyncio
-import base64
-import binascii
 import hashlib
 import hmac
 import os
@@ -16,11 +14,22 @@ from collections.abc import Callable
 
 import argon2
 from argon2.exceptions import Argon2Error, InvalidHashError
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from edgegate.credentials.passwords import of_generated, of_sealed, unsealed
 from edgegate.wifi.hiding import chap_matches
 from edgegate.wifi.proofs import ChapProof, LoginProof
+
+__all__ = [
+    "PASSWORD_BYTES_MAX",
+    "CrowdedError",
+    "Slowly",
+    "digest_of",
+    "fits",
+    "is_slow",
+    "of_chosen",
+    "of_generated",
+    "of_sealed",
+]
 
 PASSWORD_BYTES_MAX = 253
 """More than any attribute holds (RFC 2865 §5)."""
@@ -39,9 +48,6 @@ KEPT_MAX = 1024
 WAITING_MAX = 64
 """Passwords that may wait for argon2, which takes one at a time; one more is dropped."""
 
-_SALT_BYTES = 16
-_NONCE_BYTES = 12
-_SEAL = b"edgegate/wifi/sealed"
 _ARGON = "$argon2id$"
 
 _hasher = argon2.PasswordHasher(time_cost=2, memory_cost=MEMORY_KIB, parallelism=1)
@@ -51,22 +57,9 @@ class CrowdedError(Exception):
     """Too many passwords wait to be checked: the access point is to ask again."""
 
 
-def of_generated(password: bytes) -> str:
-    """The verifier of a password of at least 128 random bits."""
-    salt = os.urandom(_SALT_BYTES)
-    return f"sha256${salt.hex()}${hashlib.sha256(salt + password).hexdigest()}"
-
-
 def of_chosen(password: bytes) -> str:
     """The verifier of a password that somebody made up; takes a while, so call it in a thread."""
     return _hasher.hash(password)
-
-
-def of_sealed(password: bytes, site_key: bytes, lookup: str) -> str:
-    """The verifier that keeps a password legible to this site, bound to its credential."""
-    nonce = os.urandom(_NONCE_BYTES)
-    sealed = AESGCM(_seal_key(site_key)).encrypt(nonce, password, lookup.encode())
-    return f"sealed${base64.b64encode(nonce + sealed).decode()}"
 
 
 def is_slow(verifier: str) -> bool:
@@ -81,7 +74,7 @@ def fits(verifier: str, proof: LoginProof | ChapProof, site_key: bytes, lookup: 
     """
     kind, _, rest = verifier.partition("$")
     if kind == "sealed":
-        password = _unsealed(rest, site_key, lookup)
+        password = unsealed(rest, site_key, lookup)
         if password is None:
             return False
         if isinstance(proof, ChapProof):
@@ -162,17 +155,3 @@ def _verified(verifier: str, password: bytes) -> bool:
         return _hasher.verify(verifier, password)
     except (Argon2Error, InvalidHashError):
         return False
-
-
-def _unsealed(text: str, site_key: bytes, lookup: str) -> bytes | None:
-    try:
-        whole = base64.b64decode(text, validate=True)
-        return AESGCM(_seal_key(site_key)).decrypt(
-            whole[:_NONCE_BYTES], whole[_NONCE_BYTES:], lookup.encode()
-        )
-    except (binascii.Error, InvalidTag, ValueError):
-        return None
-
-
-def _seal_key(site_key: bytes) -> bytes:
-    return hmac.digest(site_key, _SEAL, "sha256")
