@@ -23,6 +23,7 @@ from edgegate.clioptions import (
 )
 from edgegate.cloudcli import cloud
 from edgegate.cloudcli_data import backup, restore
+from edgegate.cloudcli_wifi import wifi_device, wifi_login
 from edgegate.synccli import enroll, status, sync
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ def main() -> None:
 
 for command in (cloud, backup, restore, enroll, status, sync):
     main.add_command(command)
+for command in (wifi_login, wifi_device):
+    cloud.add_command(command)
 
 
 @main.command()

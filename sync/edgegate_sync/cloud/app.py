@@ -19,6 +19,7 @@ from edgegate_sync.cloud import (
     record_api,
     usage_api,
     webhook_api,
+    wifi_api,
 )
 from edgegate_sync.cloud.cloud import Cloud, Settings, has_token, opened
 from edgegate_sync.cloud.operations import ADMIN_OPERATIONS
@@ -33,6 +34,7 @@ HANDLERS: dict[str, Handler] = {
     **usage_api.HANDLERS,
     **csv_import_api.HANDLERS,
     **webhook_api.HANDLERS,
+    **wifi_api.HANDLERS,
     **metrics.HANDLERS,
 }
 """Who answers each operation."""

@@ -19,6 +19,7 @@ from edgegate_sync.cloud.tokens import Scope as TokenScope
 from edgegate_sync.cloud.tokens import Token
 from edgegate_sync.cloud.usage_operations import USAGE_OPERATIONS
 from edgegate_sync.cloud.webhook_operations import WEBHOOK_OPERATIONS
+from edgegate_sync.cloud.wifi_operations import WIFI_OPERATIONS
 from edgegate_sync.wire.commands import CommandArgs, CommandName, Reply
 from edgegate_sync.wire.enrolment import Name
 from edgegate_sync.wire.kinds import KINDS
@@ -234,6 +235,7 @@ ADMIN_OPERATIONS: tuple[Operation, ...] = (
     *USAGE_OPERATIONS,
     *IMPORT_OPERATIONS,
     *WEBHOOK_OPERATIONS,
+    *WIFI_OPERATIONS,
     *METRICS_OPERATIONS,
 )
 """The admin API."""
@@ -254,6 +256,7 @@ ADMIN_DOCUMENT = Document(
         "import": "What other products export.",
         "webhooks": "Who is told what happens.",
         "metrics": "What Prometheus reads.",
+        "wifi": "What people's devices prove themselves by, and blocking of any credential.",
         "usage": "What was used: corrections, approvals, bookings, histories, quarantine.",
         **{kind: f"Records of kind {kind.replace('_', ' ')}." for kind in KINDS},
     },
