@@ -1,0 +1,1 @@
+"""What members are handed so that their devices come onto the Wi-Fi by themselves."""
