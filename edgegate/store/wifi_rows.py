@@ -243,7 +243,7 @@ def keep_unknown(ledger: sqlite3.Connection, row: Online) -> None:
 def end_unknown(ledger: sqlite3.Connection, key: Key, at: datetime, why: str) -> None:
     """A session that is nobody's has ended."""
     ledger.execute(
-        f"UPDATE wifi_session SET stopped_at = ?, why = ? WHERE {_IS_KEY}",  # noqa: S608
+        f"UPDATE wifi_session SET stopped_at = ?, why = ? WHERE stopped_at IS NULL AND {_IS_KEY}",  # noqa: S608
         (microseconds(at), why, *key),
     )
 

@@ -119,7 +119,7 @@ def _of_grant(
     key = (report.place, report.number, report.station, grant.customer)
     row = wifi_rows.online(books.ledger, key)
     if row is not None and row.stopped_at is not None and grant.at <= row.stopped_at:
-        return _after_the_end(report, row, books)
+        return _after_the_end(report, row, grant, books)
     if row is None or row.stopped_at is not None:
         # Nothing was heard of it, or its number was given anew after another Accept.
         row = _start(report, grant, rules, refusals, books)
@@ -185,7 +185,7 @@ def _is_there(report: Report, grant: Grant, refusals: Refusals, books: Books) ->
         enter(books, request, customer, refusing=refusing)
 
 
-def _after_the_end(report: Report, row: Online, books: Books) -> Key | None:
+def _after_the_end(report: Report, row: Online, grant: Grant, books: Books) -> Key | None:
     """What still comes of a session that has ended.
 
     Where the access point itself ended it, that stands: packets overtake each other. Where its end
@@ -193,23 +193,25 @@ def _after_the_end(report: Report, row: Online, books: Books) -> Key | None:
     """
     if row.why not in OURS:
         return None
+    newest = _newer(row, grant, books)
+    class_ = grant.class_ if newest else row.class_
     if report.status is Status.INTERIM:
         again = wifi.Started(
             place=row.place,
             number=row.number,
             station=row.station,
             customer=row.customer,
-            class_=row.class_,
+            class_=class_,
             nas=row.nas,
             location=row.location,
             began_at=row.started_at,
             again=True,
         )
         wifi.record(books, again, report.told_at)
-        wifi_rows.address_session(books.ledger, row.key, row.class_, report.names, report.address)
+        wifi_rows.address_session(books.ledger, row.key, class_, report.names, report.address)
         wifi_rows.count_on(books.ledger, row.key, report.counters)
         return row.key
-    if report.status is Status.STOP:
+    if report.status is Status.STOP and newest:
         _stop(books, row, Why.STOP, report.counters, report.told_at, report.cause)
     return None
 
@@ -304,7 +306,10 @@ def _nobodys(report: Report, books: Books) -> Key | None:
         names=b"",
         address=report.address,
     )
-    if wifi_rows.online(books.ledger, key) is None:
+    known = wifi_rows.online(books.ledger, key)
+    if known is not None and known.stopped_at is not None:
+        return None
+    if known is None:
         if wifi_rows.counts(books.ledger)[2] >= UNKNOWN_MAX:
             return None
         wifi_rows.keep_unknown(books.ledger, row)

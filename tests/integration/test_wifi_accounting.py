@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from edgegate.checkin import leave
-from edgegate.passes.model import Location, Unit
-from edgegate.store import wifi
+from edgegate.checkin import enter, leave
+from edgegate.passes.facts import Request
+from edgegate.passes.model import Channel, Location, Pass, Unit
+from edgegate.store import wifi, wifi_rows
 from edgegate.store.books import Books
 from edgegate.store.errors import StorageFailedError
 from edgegate.store.files import Store
@@ -152,11 +153,15 @@ async def test_a_lost_stop_ends_as_of_the_last_interim_and_an_interim_takes_it_b
 async def test_silence_counts_only_while_somebody_listened(site: WifiSite) -> None:
     async with site.serving(wifi="interim_s = 60"):
         await join(site, "s1")
+    site.ahead = timedelta(minutes=10)
     async with site.serving(wifi="interim_s = 60") as app:
         await app.wifi.accounting.flush()
-        app.wifi.accounting._listens_since -= timedelta(minutes=2)
+        site.ahead = timedelta(minutes=12)
         await app.wifi.accounting.flush()
-    assert await rows(site, "SELECT stopped_at FROM wifi_session") == [(None,)]
+        assert await rows(site, "SELECT why FROM wifi_session") == [("",)]
+        site.ahead = timedelta(minutes=14)
+        await app.wifi.accounting.flush()
+        assert await rows(site, "SELECT why FROM wifi_session") == [("lost",)]
 
 
 async def test_an_access_point_that_begins_anew_ends_its_own_sessions(site: WifiSite) -> None:
@@ -296,6 +301,29 @@ async def test_a_device_too_many_sends_the_oldest_off(site: WifiSite) -> None:
             assert len(point.heard) == 1
 
 
+async def test_a_visit_that_goes_on_without_the_wifi_sends_its_devices_off(site: WifiSite) -> None:
+    await asyncio.to_thread(site.member, "bob", WORD, unit=Unit.MINUTE, amount=2)
+    await asyncio.to_thread(site.put, Pass(id="day", holder="bob", amount=5))
+    async with access_point(Word(DISCONNECT_ACK)) as point:
+        nas = f'vendor = "hostapd"\ndisconnect_port = {point.port}'
+        async with site.serving(nas=nas) as app:
+            await join(site, "s7", name="bob")
+
+            def at_the_kiosk(books: Books) -> None:
+                location, customer = books.location("hq"), books.customer("bob")
+                assert location is not None
+                assert customer is not None
+                at = app.clock.now()
+                enter(books, Request(at=at, location=location, channel=Channel.KIOSK), customer)
+
+            await app.keeper.do(at_the_kiosk)
+            site.ahead = timedelta(seconds=121)
+            (ended,) = [e for e in await until_entry(site, "wifi.disconnected", 2) if "tries" in e]
+            assert (ended["number"], ended["outcome"]) == ("s7", "acked")
+            assert await entries(site, "session.closed") == []
+            assert '"pass":"day"' in (await visit_of(site))[0]
+
+
 async def test_a_device_without_accounting_is_sent_off_too(site: WifiSite) -> None:
     await asyncio.to_thread(site.member, "bob", WORD, unit=Unit.MINUTE, amount=3)
     async with access_point(Word(DISCONNECT_ACK)) as point:
@@ -312,6 +340,20 @@ async def test_a_device_without_accounting_is_sent_off_too(site: WifiSite) -> No
             (ended,) = [e for e in await until_entry(site, "wifi.disconnected", 2) if "tries" in e]
             assert ended["outcome"] == "acked"
         assert point.heard[0][31] == [PHONE.encode()]
+
+
+async def test_who_lends_their_phone_is_not_sent_off_for_its_owner(site: WifiSite) -> None:
+    await asyncio.to_thread(site.member, "bob", WORD)
+    async with site.serving() as app:
+        await join(site, name="bob")
+        site.ahead = timedelta(seconds=1)
+        await join(site, name="ana")
+
+        def bob_leaves(books: Books) -> list[str]:
+            leave(books, "bob", "hq", app.clock.now())
+            return [due.customer for due in wifi_rows.due(books.ledger, app.clock.now())]
+
+        assert await app.keeper.do(bob_leaves) == []
 
 
 async def test_wifi_alone_ends_a_visit_when_it_falls_silent(site: WifiSite) -> None:
