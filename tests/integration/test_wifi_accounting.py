@@ -115,6 +115,19 @@ async def test_a_stop_while_another_access_point_takes_over_is_no_silence(site: 
         assert "idle_since" in (await visit_of(site))[0]
 
 
+async def test_a_device_that_comes_back_without_asking_is_there_again(site: WifiSite) -> None:
+    """Keys that access points remember let a device roam without another Access-Request."""
+    async with site.serving():
+        class_ = await join(site, "s1")
+        await tell(site, "Stop", "s1", class_)
+        assert "idle_since" in (await visit_of(site))[0]
+        await tell(site, "Start", "s2", class_)
+        (visit,) = await visit_of(site)
+        assert '"wifi":true' in visit
+        assert "idle_since" not in visit
+    assert [g["reason"] for g in await entries(site, "access.granted")] == ["pass", "covered"]
+
+
 async def test_what_comes_after_a_stop_changes_nothing(site: WifiSite) -> None:
     async with site.serving():
         class_ = await join(site, "s1")
