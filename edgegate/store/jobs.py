@@ -10,6 +10,10 @@ from msgspec import Struct
 
 from edgegate.store.errors import StorageFailedError
 
+BESIDE_DOORS_MAX = 4
+"""Others that a commit carries after somebody at a door: of a hundred who join the Wi-Fi at once
+few keep a door waiting, and taps without end do not keep all of them out."""
+
 
 class Urgency(IntEnum):
     """Who is served first; BACKGROUND runs only while nobody else waits."""
@@ -149,5 +153,15 @@ class Waiting(Generic[S]):
 def _may_join(job: Job[S], group: list[Job[S]]) -> bool:
     if job.scope is not Scope.LEDGER:
         return False
+    if job.urgency is not Urgency.DOOR and _beside_doors(group) >= BESIDE_DOORS_MAX:
+        return False
     # Who stands at a door shall not wait for work that has time.
     return job.urgency is not Urgency.BACKGROUND or group[0].urgency is Urgency.BACKGROUND
+
+
+def _beside_doors(group: list[Job[S]]) -> int:
+    """How many others came into a group after somebody at a door, who waits for them too."""
+    for place, job in enumerate(group):
+        if job.urgency is Urgency.DOOR:
+            return sum(other.urgency is not Urgency.DOOR for other in group[place:])
+    return 0

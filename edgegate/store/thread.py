@@ -10,6 +10,7 @@ refused with `StorageFailedError`, and nothing of it is on record.
 import asyncio
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any, Generic, TypeVar, cast
@@ -19,6 +20,9 @@ from edgegate.store.jobs import Job, Limits, S, Scope, Storage, Urgency
 from edgegate.store.worker import Worker
 
 __all__ = ["DatabaseThread", "Limits", "Storage", "Urgency"]
+
+ANSWERS_A_TURN = 4
+"""Answers in one turn of the event loop to who does not stand at a door."""
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +50,7 @@ class DatabaseThread(Generic[S]):
         self._limits = limits or Limits()
         self._inbox: SimpleQueue[Job[S] | None] = SimpleQueue()
         self._unanswered: set[Job[S]] = set()
+        self._to_answer: deque[Job[S]] = deque()
         self._running = False
         self._ended: asyncio.Future[None] | None = None
         self._worker: Worker[S] | None = None
@@ -150,16 +155,39 @@ class DatabaseThread(Generic[S]):
         self._inbox.put(job)
 
     def _answer(self, jobs: list[Job[S]]) -> None:
+        """Answer who stands at a door at once, and the others a few in each turn of the loop.
+
+        What follows an answer keeps the loop busy; of a whole group's it would be for longer than
+        the next tap should wait.
+        """
+        is_idle = not self._to_answer
         for job in jobs:
-            self._unanswered.discard(job)
-            job.done(job.result, job.error)
+            if job.urgency is Urgency.DOOR:
+                self._tell(job)
+            else:
+                self._to_answer.append(job)
+        if is_idle:
+            self._answer_some()
+
+    def _answer_some(self) -> None:
+        for _ in range(min(ANSWERS_A_TURN, len(self._to_answer))):
+            self._tell(self._to_answer.popleft())
+        if self._to_answer:
+            asyncio.get_running_loop().call_soon(self._answer_some)
+
+    def _tell(self, job: Job[S]) -> None:
+        self._unanswered.discard(job)
+        job.done(job.result, job.error)
 
     def _end(self, fault: BaseException | None) -> None:
         self._running = False
-        left = list(self._unanswered)
+        answered = list(self._to_answer)
+        self._to_answer.clear()
+        left = self._unanswered.difference(answered)
         for job in left:
             job.refuse(fault or StoreClosedError("the database thread ended"))
-        self._answer(left)
+        for job in (*answered, *left):
+            self._tell(job)
         if self._ended is not None:
             self._ended.set_result(None)
         if fault is not None:
