@@ -156,6 +156,15 @@ def online_at(ledger: sqlite3.Connection, place: str) -> list[Online]:
     return list(_every(ledger, "stopped_at IS NULL AND place = ?", (place,)))
 
 
+def without_visit(ledger: sqlite3.Connection) -> list[Online]:
+    """The sessions that go on by no visit, as those of staff; those to be sent off left out."""
+    condition = (
+        "stopped_at IS NULL AND surplus = 0 AND EXISTS"
+        " (SELECT 1 FROM wifi_grant g WHERE g.class = wifi_session.class AND g.visit IS NULL)"
+    )
+    return list(_every(ledger, condition))
+
+
 def silent(ledger: sqlite3.Connection, since: datetime) -> list[Online]:
     """The sessions that go on of which nothing was heard after an instant."""
     return list(_every(ledger, "stopped_at IS NULL AND seen_at < ?", (microseconds(since),)))

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from edgegate.bookkeeper import Bookkeeper
+from edgegate.passes.model import CustomerStatus
 from edgegate.ports import Clock, OperatingError
 from edgegate.store import wifi, wifi_rows
 from edgegate.store.books import Books
@@ -91,6 +92,10 @@ class Endings:
 
 
 def _look(now: datetime, books: Books) -> list[Due]:
+    for row in wifi_rows.without_visit(books.ledger):
+        customer = books.customer(row.customer)
+        if customer is None or not customer.staff or customer.status is not CustomerStatus.ACTIVE:
+            wifi_rows.mark_surplus(books.ledger, row.key)
     return wifi_rows.due(books.ledger, now)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from edgegate.checkin import enter, leave
 from edgegate.passes.facts import Request
-from edgegate.passes.model import Channel, Location, Pass, Unit
+from edgegate.passes.model import Channel, Customer, CustomerStatus, Location, Pass, Unit
 from edgegate.store import wifi, wifi_rows
 from edgegate.store.books import Books
 from edgegate.store.errors import StorageFailedError
@@ -353,6 +353,23 @@ async def test_a_device_without_accounting_is_sent_off_too(site: WifiSite) -> No
             (ended,) = [e for e in await until_entry(site, "wifi.disconnected", 2) if "tries" in e]
             assert ended["outcome"] == "acked"
         assert point.heard[0][31] == [PHONE.encode()]
+
+
+async def test_who_is_staff_no_more_is_sent_off(site: WifiSite) -> None:
+    await asyncio.to_thread(site.member, "sam", WORD)
+    await asyncio.to_thread(site.put, Customer(id="sam", staff=True))
+    async with access_point(Word(DISCONNECT_ACK)) as point:
+        nas = f'vendor = "hostapd"\ndisconnect_port = {point.port}'
+        async with site.serving(nas=nas) as app:
+            await join(site, "s1", name="sam")
+            assert await visit_of(site) == []
+            assert await app.keeper.do(lambda b: wifi_rows.due(b.ledger, app.clock.now())) == []
+        await asyncio.to_thread(
+            site.put, Customer(id="sam", staff=True, status=CustomerStatus.DISABLED)
+        )
+        async with site.serving(nas=nas):
+            (ended,) = await until_entry(site, "wifi.disconnected")
+            assert (ended["customer"], ended["outcome"]) == ("sam", "acked")
 
 
 async def test_who_lends_their_phone_is_not_sent_off_for_its_owner(site: WifiSite) -> None:
