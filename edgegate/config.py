@@ -190,6 +190,8 @@ class Basics(Struct, frozen=True, kw_only=True):
     device: DeviceSection
     site: SiteName
     cloud: CloudSection | None = None
+    wifi: dict[str, object] | None = None
+    """As it is written: only that it is there matters."""
 
 
 class ConfigError(FaultsError):
