@@ -39,6 +39,11 @@ async def test_a_genuine_request_is_decided_and_answered() -> None:
     assert asked.endpoint.counts == {("ap", "answered", "access_accept"): 1}
 
 
+def named(value: object) -> str:
+    """A test's name; packets are made with random octets, and every worker names its own tests."""
+    return "packet" if isinstance(value, bytes) else str(value)
+
+
 @pytest.mark.parametrize(
     ("signing", "data", "why"),
     [
@@ -55,6 +60,7 @@ async def test_a_genuine_request_is_decided_and_answered() -> None:
         (Signing.NO, bytes((2,)) + pap()[1:], "code"),
         (Signing.NO, bytes((200,)) + pap()[1:], "code"),
     ],
+    ids=named,
 )
 async def test_what_is_not_genuine_gets_silence(signing: Signing, data: bytes, why: str) -> None:
     desk = Desk()
@@ -74,6 +80,7 @@ async def test_what_is_not_genuine_gets_silence(signing: Signing, data: bytes, w
         (pap(), "code"),
         (unsigned(STATUS), "unsigned"),
     ],
+    ids=named,
 )
 async def test_accounting_that_is_not_genuine_gets_silence(data: bytes, why: str) -> None:
     desk = Desk(ACCOUNTING)
