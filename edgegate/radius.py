@@ -31,7 +31,7 @@ from edgegate.wifi.eap.packet import Type
 from edgegate.wifi.eap.server import EapServer
 from edgegate.wifi.ending import Endings
 from edgegate.wifi.endpoint import Endpoint, Service
-from edgegate.wifi.nas import Nas, NasTable, Signing
+from edgegate.wifi.nas import Nas, NasTable, Signing, twin
 from edgegate.wifi.ownfiles import OwnFilesError
 from edgegate.wifi.server import Server
 from edgegate.wifi.sessions import Rules
@@ -82,13 +82,23 @@ class Wifi:
             interim_s=section.interim_s,
             on_verdict=self._note_verdict,
         )
-        table = NasTable(self._nas.values())
+        known = tuple(self._nas.values())
+        # `edgegate wifi test` asks in their place.
+        table = NasTable((*known, *(twin(nas, place) for place, nas in enumerate(known))))
         limit = section.in_flight_max
         self.authentication = Endpoint(
-            Service.AUTHENTICATION, table, self.server.authenticate, in_flight_max=limit
+            Service.AUTHENTICATION,
+            table,
+            self.server.authenticate,
+            in_flight_max=limit,
+            quiet=app.quiet,
         )
         self.bookkeeping = Endpoint(
-            Service.ACCOUNTING, table, self.server.account, in_flight_max=limit
+            Service.ACCOUNTING,
+            table,
+            self.server.account,
+            in_flight_max=limit,
+            quiet=app.quiet,
         )
         self.accepted = 0
         self.refused = 0

@@ -2,13 +2,15 @@
 
 from collections.abc import Iterable, Iterator
 from enum import StrEnum, unique
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 ADDRESSES_KEPT_MAX = 4096
 """Addresses whose NAS is kept found; when full they are found anew."""
+
+_TWINS = int(IPv4Address("127.83.0.0"))
 
 
 @unique
@@ -39,6 +41,14 @@ class Nas(Struct, frozen=True, kw_only=True, gc=False):
 
     def __repr__(self) -> str:
         return f"Nas(id={self.id!r}, network={str(self.network)!r}, vendor={self.vendor!r})"
+
+
+def twin(nas: Nas, place: int) -> Nas:
+    """An access point as a test acts it from this very computer: its secret, at an own address.
+
+    `place` is its place in the configuration; nothing from outside comes from 127.0.0.0/8.
+    """
+    return replace(nas, network=IPv4Network(IPv4Address(_TWINS + 1 + place)))
 
 
 class NasTable:
