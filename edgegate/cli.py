@@ -25,6 +25,7 @@ from edgegate.cloudcli import cloud
 from edgegate.cloudcli_data import backup, restore
 from edgegate.cloudcli_wifi import wifi_device, wifi_login
 from edgegate.synccli import enroll, status, sync
+from edgegate.wificli import wifi
 
 if TYPE_CHECKING:
     from sqlite3 import Connection
@@ -38,6 +39,7 @@ def main() -> None:
 
 for command in (cloud, backup, restore, enroll, status, sync):
     main.add_command(command)
+main.add_command(wifi)
 for command in (wifi_login, wifi_device):
     cloud.add_command(command)
 
