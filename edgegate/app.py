@@ -105,6 +105,8 @@ class App:
             config.site.key.reveal(),
             self._on_passage,
         )
+        self.quiet = self._line.quiet
+        """Set while nobody waits at a door: what has time is done then."""
 
     async def run(self) -> None:
         """Work until told to stop; then leave every strike locked and end.

@@ -1,5 +1,6 @@
 """THE LINE: identify → decide → record → actuate; leaving is the other way round."""
 
+import asyncio
 import logging
 import time
 import traceback
@@ -65,13 +66,24 @@ class Line:
         self._clock = clock
         self._site_key = site_key
         self._on_passage = on_passage
+        self._under_way = 0
+        self.quiet = asyncio.Event()
+        """Set while nobody waits at a door, for whatever has time until then."""
+        self.quiet.set()
 
     async def scan(self, place: Place, scan: Scan, show: Callable[[Signal], None]) -> None:
         """Take one scan down the line, whatever is wrong with it or with what it meets."""
         if place.direction is Direction.EXIT:
             self._leave(place, scan, show)
-        else:
+            return
+        self._under_way += 1
+        self.quiet.clear()
+        try:
             await self._enter(place, scan, show)
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self.quiet.set()
 
     async def _enter(self, place: Place, scan: Scan, show: Callable[[Signal], None]) -> None:
         if time.monotonic_ns() - scan.read_ns > STALE_S * 1e9:

@@ -10,9 +10,9 @@ from msgspec import Struct
 
 from edgegate.store.errors import StorageFailedError
 
-BESIDE_DOORS_MAX = 4
-"""Others that a commit carries after somebody at a door: of a hundred who join the Wi-Fi at once
-few keep a door waiting, and taps without end do not keep all of them out."""
+BESIDE_DOORS_MAX = 1
+"""Others that a commit carries after somebody at a door: a hundred who join the Wi-Fi at once do
+not keep the door waiting, and taps without end do not keep them out for ever."""
 
 
 class Urgency(IntEnum):

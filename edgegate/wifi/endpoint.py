@@ -90,12 +90,15 @@ class Endpoint:
         *,
         in_flight_max: int = IN_FLIGHT_MAX,
         duplicates: Duplicates | None = None,
+        quiet: asyncio.Event | None = None,
     ) -> None:
+        """Prepare; where there are doors, `quiet` is set while nobody stands at one."""
         self._service = service
         self._code = int(_REQUESTS[service])
         self._table = table
         self._handler = handler
         self._in_flight_max = in_flight_max
+        self._quiet = quiet
         self._duplicates = duplicates if duplicates is not None else Duplicates()
         self._signers: dict[str, None] = {}
         self.counts: Counter[tuple[str, str, str]] = Counter()
@@ -122,7 +125,7 @@ class Endpoint:
     async def deciding(self, send: Send) -> AsyncIterator[Receive]:
         """Decide what is received while the context is open; `send` takes the answers."""
         async with asyncio.TaskGroup() as tasks:
-            workers = Workers(self._decide, tasks, self._in_flight_max)
+            workers = Workers(self._decide, tasks, self._in_flight_max, self._quiet)
             turning = tasks.create_task(self._turn(workers), name=f"{self._service} turning")
             try:
                 yield partial(self._receive, send=send, workers=workers)

@@ -2,12 +2,22 @@
 
 A worker goes on with the next job for as long as its jobs do not wait; only when one does is the
 next worker needed. So a burst of quick jobs costs one wake-up, and slow ones run side by side.
+After a moment of work everything else in the daemon gets its turn, and no job is begun while
+somebody stands at a door: a crowd that joins the Wi-Fi shall not be felt there.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from time import monotonic
 from typing import Generic, TypeVar
+
+BURST_S = 0.001
+"""How long jobs are begun before the event loop gets its turn; one EAP step may take as long."""
+
+HELD_S_MAX = 0.02
+"""Doors that are never quiet let one job through so often."""
 
 Job = TypeVar("Job")
 
@@ -19,14 +29,21 @@ class Workers(Generic[Job]):
         work: does one job; it raises nothing but cancellation.
         tasks: where the workers run.
         jobs_max: the limit.
+        quiet: set while nobody stands at a door.
     """
 
     def __init__(
-        self, work: Callable[[Job], Awaitable[None]], tasks: asyncio.TaskGroup, jobs_max: int
+        self,
+        work: Callable[[Job], Awaitable[None]],
+        tasks: asyncio.TaskGroup,
+        jobs_max: int,
+        quiet: asyncio.Event | None = None,
     ) -> None:
         self._work = work
         self._tasks = tasks
         self._jobs_max = jobs_max
+        self._quiet = quiet
+        self._burst_ends_s = 0.0
         self._waiting: deque[Job] = deque()
         self._busy: dict[int, int] = {}
         """The round in which each busy worker took its job."""
@@ -76,9 +93,16 @@ class Workers(Generic[Job]):
         loop = asyncio.get_running_loop()
         try:
             while True:
+                await self._come_to_turn()
                 self._waking = False
-                while self._waiting:
+                if self._waiting:
                     await self._next(number)
+                while self._waiting and self._is_our_turn():
+                    await self._next(number)
+                if self._waiting and not self._waking:
+                    # The rest is for the next burst, which one worker alone waits for.
+                    self._waking = True
+                    continue
                 if self._stopping:
                     return
                 idle = loop.create_future()
@@ -89,6 +113,19 @@ class Workers(Generic[Job]):
             del self._running[number]
             if self._waiting and not self._waking and not self._stopping:
                 self._wake()
+
+    def _is_our_turn(self) -> bool:
+        return monotonic() < self._burst_ends_s and (self._quiet is None or self._quiet.is_set())
+
+    async def _come_to_turn(self) -> None:
+        if self._is_our_turn():
+            return
+        await asyncio.sleep(0)
+        if self._quiet is not None and not self._quiet.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(HELD_S_MAX):
+                    await self._quiet.wait()
+        self._burst_ends_s = monotonic() + BURST_S
 
     async def _next(self, number: int) -> None:
         job = self._waiting.popleft()

@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from edgegate.wifi.workers import Workers
 from rig.radius import settled
 
@@ -78,3 +80,64 @@ async def test_a_stopped_pool_takes_nothing_and_ends_what_it_took() -> None:
         workers.stop()
         assert not workers.put(9)
     assert sorted(done) == [0, 1, 2, 3, 4]
+
+
+async def test_the_rest_of_the_daemon_gets_its_turn() -> None:
+    order = []
+
+    async def work(job: int) -> None:
+        order.append(f"job {job}")
+        workers._burst_ends_s = 0.0
+
+    async def other() -> None:
+        while len(order) < 10:
+            order.append("other")
+            await asyncio.sleep(0)
+
+    async with asyncio.TaskGroup() as tasks:
+        workers = Workers(work, tasks, jobs_max=100)
+        assert all(workers.put(job) for job in range(5))
+        tasks.create_task(other())
+        await settled()
+        workers.stop()
+    jobs = [place for place, what in enumerate(order) if what != "other"]
+    assert len(jobs) == 5
+    # Each burst was over after one job, and two workers take turns.
+    assert all(later - earlier > 2 for earlier, later in zip(jobs, jobs[2:], strict=False))
+
+
+async def test_nothing_is_begun_while_somebody_stands_at_a_door(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("edgegate.wifi.workers.HELD_S_MAX", 60)
+    quiet, done = asyncio.Event(), []
+
+    async def work(job: int) -> None:
+        done.append(job)
+
+    async with asyncio.TaskGroup() as tasks:
+        workers = Workers(work, tasks, jobs_max=100, quiet=quiet)
+        assert all(workers.put(job) for job in range(50))
+        await settled()
+        assert done == []
+        assert workers._hired == 1
+        quiet.set()
+        await settled()
+        workers.stop()
+    assert done == list(range(50))
+
+
+async def test_doors_that_are_never_quiet_do_not_keep_the_wifi_out() -> None:
+    never, finished, done = asyncio.Event(), asyncio.Event(), []
+
+    async def work(job: int) -> None:
+        done.append(job)
+        if len(done) == 3:
+            finished.set()
+
+    async with asyncio.TaskGroup() as tasks:
+        workers = Workers(work, tasks, jobs_max=100, quiet=never)
+        assert all(workers.put(job) for job in range(3))
+        await asyncio.wait_for(finished.wait(), 60)
+        workers.stop()
+    assert done == [0, 1, 2]
