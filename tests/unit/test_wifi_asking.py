@@ -90,6 +90,15 @@ def test_an_answer_by_another_secret_is_another_servers() -> None:
     assert "Another RADIUS server" in advice
 
 
+def test_an_unsigned_answer_by_another_secret_is_seen_through() -> None:
+    def answer(request: bytes) -> bytes:
+        reply = Reply(Code.ACCOUNTING_RESPONSE)
+        return encode_reply(reply, decode(request), b"another secret of octets")
+
+    good, came, _ = findings(answer)[1]
+    assert (good, "that the secret did not make" in came) == (False, True)
+
+
 def test_noise_is_no_answer() -> None:
     good, came, _ = findings(lambda _: b"noise")[0]
     assert (good, "too few for a packet" in came) == (False, True)
