@@ -37,6 +37,10 @@ RECEIVE_BUFFER_BYTES = 1 << 20
 SIGNERS_MAX = 4096
 """Addresses remembered to sign their requests; when full the one known longest is forgotten."""
 
+PROXY_STATE_BYTES_MAX = 1024
+"""What proxies may want repeated: a request full of it would leave no room for an answer, and
+whoever writes its sender's address need not even know the secret."""
+
 STRANGERS_MAX = 32
 """Unknown addresses remembered for whoever wonders why an access point gets no answer."""
 
@@ -53,6 +57,7 @@ _Job = tuple[Key, Packet, Nas, Send]
 _ACCESS_REQUEST = int(Code.ACCESS_REQUEST)
 _STATUS_SERVER = int(Code.STATUS_SERVER)
 _EAP_MESSAGE = int(Attribute.EAP_MESSAGE)
+_PROXY_STATE = int(Attribute.PROXY_STATE)
 _ZEROS = bytes(16)
 _REJECT = Reply(Code.ACCESS_REJECT)
 _ANSWERS = {int(code): code.name.lower() for code in Code}
@@ -183,6 +188,8 @@ class Endpoint:
 
     def _objection(self, data: bytes, packet: Packet, nas: Nas, address: Address) -> str | None:
         """Why a packet is not taken for genuine; None for one that is."""
+        if len(data) > PROXY_STATE_BYTES_MAX and _leaves_no_room(packet):
+            return "proxy_state"
         if packet.code == _STATUS_SERVER:
             # RFC 5997 §3: on either port, and always signed.
             return _signature_objection(data, packet, nas) if packet.signed_at else "unsigned"
@@ -255,6 +262,11 @@ class Endpoint:
             if late := workers.dismiss():
                 log.error("wifi: %d requests took longer than %d s", late, TURN_S)
                 self.counts["", "dropped", "late"] += late
+
+
+def _leaves_no_room(packet: Packet) -> bool:
+    states = packet.every(_PROXY_STATE)
+    return sum(map(len, states)) + 2 * len(states) > PROXY_STATE_BYTES_MAX
 
 
 def _signature_objection(

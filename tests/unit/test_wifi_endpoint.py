@@ -257,6 +257,34 @@ async def test_a_reply_that_does_not_fit_is_a_failure_of_the_handler() -> None:
     assert answer[0] == Code.ACCESS_REJECT
 
 
+@pytest.mark.parametrize("service", Service)
+async def test_a_request_that_leaves_no_room_for_an_answer_gets_silence(service: Service) -> None:
+    states = ((Attribute.PROXY_STATE, bytes(253)),) * 15
+    code = Code.ACCOUNTING_REQUEST if service is Service.ACCOUNTING else Code.ACCESS_REQUEST
+    full = encode_request(code, 5, (*states, (Attribute.PROXY_STATE, bytes(230))), SECRET)
+    if service is Service.AUTHENTICATION:
+        # Nobody signed it: all that it takes is an access point's address.
+        full = unsigned(full)[:-232] + bytes((Attribute.PROXY_STATE, 250)) + bytes(248)
+        full = full[:2] + len(full).to_bytes(2) + full[4:]
+    desk = Desk(Reply(Code.ACCESS_REJECT) if service is Service.AUTHENTICATION else ACCOUNTING)
+    async with port(desk.handle, service=service) as asked:
+        asked.ask(full)
+        await settled()
+        asked.ask(START if service is Service.ACCOUNTING else pap())
+        await asked.answers(1)
+    assert asked.count("refused") == {"proxy_state": 1}
+    assert len(desk.asked) == 1
+
+
+async def test_proxies_get_back_what_they_sent() -> None:
+    states = [b"1", bytes(253), b"3"]
+    desk = Desk(Reply(Code.ACCESS_REJECT))
+    async with port(desk.handle) as asked:
+        asked.ask(pap("ada", b"pass", *((Attribute.PROXY_STATE, state) for state in states)))
+        (answer,) = await asked.answers(1)
+    assert decode(answer).every(Attribute.PROXY_STATE) == states
+
+
 async def test_accounting_that_failed_gets_silence_and_is_tried_again() -> None:
     desk = Desk(ACCOUNTING, error=OSError("the disk is full"))
     async with port(desk.handle, service=Service.ACCOUNTING) as asked:
