@@ -69,6 +69,7 @@ class Workers(Generic[Job]):
         for idle in self._idle:
             if not idle.done():
                 idle.set_result(None)
+        self._idle.clear()
 
     def dismiss(self) -> int:
         """Cancel every job that was taken before the last call of this; how many those were."""
@@ -80,6 +81,8 @@ class Workers(Generic[Job]):
 
     def _wake(self) -> None:
         self._waking = True
+        while self._idle and self._idle[-1].done():
+            self._idle.pop()
         if self._idle:
             self._idle.pop().set_result(None)
         else:

@@ -141,3 +141,19 @@ async def test_doors_that_are_never_quiet_do_not_keep_the_wifi_out() -> None:
         await asyncio.wait_for(finished.wait(), 60)
         workers.stop()
     assert done == [0, 1, 2]
+
+
+async def test_what_was_taken_before_the_end_is_done_by_whoever_is_idle() -> None:
+    done = []
+
+    async def work(job: int) -> None:
+        done.append(job)
+        workers._burst_ends_s = 0.0
+
+    async with asyncio.TaskGroup() as tasks:
+        workers = Workers(work, tasks, jobs_max=100)
+        assert all(workers.put(job) for job in range(20))
+        await settled()
+        assert all(workers.put(job) for job in range(20, 40))
+        workers.stop()
+    assert done == list(range(40))
