@@ -52,7 +52,7 @@ QUICK = Plan(
     members=2_000,
     requests=5000,
     handshakes=200,
-    line=LinePlan(members=6_000, requests=1500, taps=60),
+    line=LinePlan(members=4_000, requests=900, taps=40),
 )
 
 
