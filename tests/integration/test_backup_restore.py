@@ -3,6 +3,7 @@
 import asyncio
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -176,6 +177,35 @@ async def test_an_identity_comes_along(tmp_path: Path) -> None:
     assert await asyncio.to_thread(there_and_back) == (b"key and certificate", 0o600)
     async with Device(tmp_path, "new") as restored:
         assert len(await restored.entries()) == 1
+
+
+async def wifi_papers(state_dir: Path, content: dict[str, str]) -> None:
+    directory = state_dir / "wifi"
+    await asyncio.to_thread(directory.mkdir, exist_ok=True)
+    for name, text in content.items():
+        await asyncio.to_thread((directory / name).write_text, text)
+
+
+async def test_the_wifis_authority_comes_along(tmp_path: Path) -> None:
+    async with Device(tmp_path / "old") as old:
+        papers = {"authority.pem": "key", "ca.pem": "public", "clients.json": "revoked"}
+        await wifi_papers(old.state_dir, {**papers, "server.pem": "made anew"})
+        out = tmp_path / "box.backup"
+        await asyncio.to_thread(appliance.make, old.state_dir, out, PASSPHRASE)
+    fresh = tmp_path / "fresh"
+    await asyncio.to_thread(appliance.restore, fresh, out, PASSPHRASE)
+    assert {p.name: p.read_text() for p in (fresh / "wifi").iterdir()} == papers
+    # The same authority: what was revoked since stays revoked.
+    await wifi_papers(fresh, {"clients.json": "revoked since"})
+    again = partial(appliance.restore, fresh, out, PASSPHRASE, replace=True)
+    await asyncio.to_thread(again)
+    assert (fresh / "wifi" / "clients.json").read_text() == "revoked since"
+    # Another one, as a fresh start makes it: it is set aside, not lost.
+    await wifi_papers(fresh, {"authority.pem": "another key"})
+    await asyncio.to_thread(again)
+    found = {p.name: p.read_text() for p in (fresh / "wifi").iterdir()}
+    assert papers.items() <= found.items()
+    assert "another key" in found.values()
 
 
 async def test_a_cloud_comes_back_with_its_keys(tmp_path: Path) -> None:

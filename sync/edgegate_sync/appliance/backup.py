@@ -1,4 +1,4 @@
-"""Backs an appliance up and restores it: its ledger and its identity; the cache comes by itself.
+"""Backs an appliance up and restores it: ledger, identity, Wi-Fi authority; the cache comes alone.
 
 A restored ledger lacks what was recorded after the backup, and would give numbers anew that the
 cloud knows already: that is a fork. So it begins a new epoch before anything is recorded, and no
@@ -17,13 +17,19 @@ from msgspec import Struct
 from edgegate import __version__
 from edgegate.store import ledger, sealed_file
 from edgegate.store.connections import connect_read_only
-from edgegate.store.directory import DirectoryLock, flush, make_directory, set_aside
+from edgegate.store.directory import DirectoryLock, flush, give_to_owner, make_directory, set_aside
 from edgegate.store.sealed_file import SealedFileError
 from edgegate_sync.appliance.identity import DIRECTORY, ENROLMENT, PAPER
 
 KIND = "appliance"
 LEDGER = "ledger.db"
 IDENTITY = (PAPER, ENROLMENT)
+
+WIFI = "wifi"
+WIFI_AUTHORITY = "authority.pem"
+"""With another one every phone would have to be set up anew (edgegate/wifi/certificates.py)."""
+
+WIFI_FILES = (WIFI_AUTHORITY, "ca.pem", "clients.json")
 
 
 class Restored(Struct, frozen=True, kw_only=True):
@@ -56,6 +62,10 @@ def make(state_dir: Path, out: Path, passphrase: str) -> None:
             file = state_dir / DIRECTORY / name
             if file.exists():
                 parts[name] = file.read_bytes()
+        for name in WIFI_FILES:
+            file = state_dir / WIFI / name
+            if file.exists():
+                parts[f"{WIFI}-{name}"] = file.read_bytes()
         now = datetime.now(UTC).isoformat(timespec="seconds")
         header = sealed_file.new_header(KIND, now, {"version": __version__})
         sealed_file.write(out, passphrase, header, parts)
@@ -84,6 +94,7 @@ def restore(state_dir: Path, source: Path, passphrase: str, *, replace: bool = F
             if target.exists():
                 set_aside(target, time.time())
             has_identity = _put_identity(state_dir, parts)
+            _put_wifi(state_dir, parts)
             # Last: with the ledger in its place the appliance is restored.
             parts[LEDGER].rename(target)
             flush(state_dir)
@@ -109,3 +120,28 @@ def _put_identity(state_dir: Path, parts: dict[str, Path]) -> bool:
         parts[name].replace(directory / name)
     flush(directory)
     return True
+
+
+def _put_wifi(state_dir: Path, parts: dict[str, Path]) -> None:
+    """Put the Wi-Fi's authority back; one that is there meanwhile is set aside.
+
+    Of the same authority the list of revoked certificates that is there is the newer one, and
+    stays.
+    """
+    found = {name: parts[f"{WIFI}-{name}"] for name in WIFI_FILES if f"{WIFI}-{name}" in parts}
+    if WIFI_AUTHORITY not in found:
+        return
+    directory = state_dir / WIFI
+    make_directory(directory)
+    give_to_owner(directory, state_dir)
+    there = directory / WIFI_AUTHORITY
+    is_same = there.exists() and there.read_bytes() == found[WIFI_AUTHORITY].read_bytes()
+    for name, part in found.items():
+        target = directory / name
+        if target.exists() and is_same:
+            continue
+        if target.exists():
+            set_aside(target, time.time())
+        part.replace(target)
+        give_to_owner(target, state_dir)
+    flush(directory)
