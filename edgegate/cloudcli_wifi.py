@@ -5,7 +5,6 @@ import json
 from pathlib import Path
 
 import click
-from msgspec.structs import asdict
 
 from edgegate.cloudcli import _explained, _settings, _stored
 
@@ -28,6 +27,8 @@ def wifi_login(
 ) -> None:
     """Make a Wi-Fi login for a customer and print its password, this once."""
     with _explained():
+        from msgspec.structs import asdict
+
         from edgegate_sync.cloud.wifi_desk import make_login
 
         settings = _settings(database, key_file)
