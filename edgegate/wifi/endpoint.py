@@ -154,7 +154,8 @@ class Endpoint:
         except MalformedPacketError as error:
             self.counts[nas.id, "refused", f"malformed_{error.why}"] += 1
             return
-        why = self._objection(data, packet, nas, address)
+        full = len(data) > PROXY_STATE_BYTES_MAX and _leaves_no_room(packet)
+        why = "proxy_state" if full else self._objection(data, packet, nas, address)
         if why is not None:
             self.counts[nas.id, "refused", why] += 1
         elif packet.code == _STATUS_SERVER:
@@ -188,8 +189,6 @@ class Endpoint:
 
     def _objection(self, data: bytes, packet: Packet, nas: Nas, address: Address) -> str | None:
         """Why a packet is not taken for genuine; None for one that is."""
-        if len(data) > PROXY_STATE_BYTES_MAX and _leaves_no_room(packet):
-            return "proxy_state"
         if packet.code == _STATUS_SERVER:
             # RFC 5997 §3: on either port, and always signed.
             return _signature_objection(data, packet, nas) if packet.signed_at else "unsigned"
