@@ -29,6 +29,12 @@ IDENTIFIER_CHARACTERS_MAX = 64
 DELAY_S_MAX = 3600
 """A packet that says it waited for longer (Acct-Delay-Time) is not believed about that."""
 
+SESSION_S_MAX = 366 * 86_400
+"""No session is longer: what says so counted below zero."""
+
+OCTETS_MAX = 2**63 - 1
+"""More than the database holds was counted by no radio."""
+
 TIMEOUT_S_MAX = 2**31 - 1
 NAMES_BYTES_MAX = 2048
 
@@ -87,7 +93,7 @@ class Server:
     async def account(self, packet: Packet, nas: Nas) -> Reply | None:
         """Answer an Accounting-Request, once what it says is safe."""
         status = _STATUSES.get(packet.number(Attribute.ACCT_STATUS_TYPE) or 0)
-        session = packet.text(Attribute.ACCT_SESSION_ID) or ""
+        session = _legible(packet.first(Attribute.ACCT_SESSION_ID) or b"")
         if status is None or (not session and status not in (Status.ON, Status.OFF)):
             # Asking again would not help: it is answered, and is nothing.
             self.counts[nas.id, "accounting of no kind"] += 1
@@ -202,7 +208,7 @@ class Server:
             station=self._access.station(mac),
             names=_names(packet),
             address=nas.host,
-            seconds=packet.number(Attribute.ACCT_SESSION_TIME) or 0,
+            seconds=_seconds(packet),
             received=_octets(packet, Attribute.ACCT_INPUT_OCTETS, Attribute.ACCT_INPUT_GIGAWORDS),
             sent=_octets(packet, Attribute.ACCT_OUTPUT_OCTETS, Attribute.ACCT_OUTPUT_GIGAWORDS),
             cause=packet.number(Attribute.ACCT_TERMINATE_CAUSE),
@@ -218,7 +224,7 @@ def _reject(verdict: Verdict | None, more: Attributes = ()) -> Reply:
 
 def _place(packet: Packet, nas: Nas) -> str:
     """Which access point of a network, or behind a controller: sessions of one end together."""
-    identifier = packet.text(Attribute.NAS_IDENTIFIER) or ""
+    identifier = _legible(packet.first(Attribute.NAS_IDENTIFIER) or b"")
     return f"{nas.id}/{nas.host}/{identifier[:IDENTIFIER_CHARACTERS_MAX]}"
 
 
@@ -231,8 +237,23 @@ def _class(packet: Packet) -> str | None:
     """The Class that was given with the Accept; proxies add ones of their own."""
     every = packet.every(Attribute.CLASS)
     own = [value for value in every if _OWN_CLASS.fullmatch(value)]
-    return (own or every)[0].decode(errors="replace") if every else None
+    return _legible((own or every)[0]) if every else None
+
+
+def _legible(name: bytes) -> str:
+    """A name as it was sent, or in hex: people meet it in the ledger, in logs and on terminals."""
+    try:
+        text = name.decode()
+    except UnicodeDecodeError:
+        return name.hex()
+    return text if text.isprintable() else name.hex()
+
+
+def _seconds(packet: Packet) -> int:
+    seconds = packet.number(Attribute.ACCT_SESSION_TIME) or 0
+    return seconds if seconds <= SESSION_S_MAX else 0
 
 
 def _octets(packet: Packet, low: Attribute, high: Attribute) -> int:
-    return (packet.number(high) or 0) << 32 | (packet.number(low) or 0)
+    octets = (packet.number(high) or 0) << 32 | (packet.number(low) or 0)
+    return octets if octets <= OCTETS_MAX else 0
