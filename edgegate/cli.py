@@ -25,7 +25,8 @@ from edgegate.cloudcli import cloud
 from edgegate.cloudcli_data import backup, restore
 from edgegate.cloudcli_wifi import wifi_device, wifi_login
 from edgegate.synccli import enroll, status, sync
-from edgegate.wificli import wifi
+from edgegate.wificli import certificate, wifi
+from edgegate.wificli_members import issue, profile, slip
 
 if TYPE_CHECKING:
     from sqlite3 import Connection
@@ -40,6 +41,9 @@ def main() -> None:
 for command in (cloud, backup, restore, enroll, status, sync):
     main.add_command(command)
 main.add_command(wifi)
+certificate.add_command(issue)
+for command in (slip, profile):
+    wifi.add_command(command)
 for command in (wifi_login, wifi_device):
     cloud.add_command(command)
 

@@ -1,9 +1,7 @@
-"""`edgegate wifi …`: test the Wi-Fi server, see who is there, hand out what brings people on."""
+"""`edgegate wifi …`: test the Wi-Fi server, see who is there and how its certificate is."""
 
-import os
-import secrets
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,33 +14,18 @@ from edgegate.clioptions import config_option, configured, end, existing_file
 if TYPE_CHECKING:
     from edgegate.config import Config
     from edgegate.wifi.nas import Nas
-    from edgegate.wifi.profiles.handout import Login, Network
-    from edgegate.wifi.profiles.page import Handout
+    from edgegate.wifi.profiles.handout import Login
     from edgegate.wificonfig import WifiSection
 
-_ca = click.option(
+ca_option = click.option(
     "--ca", type=existing_file, help="Whom devices trust; else the authority that is in use."
 )
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-_password = click.option(
+password_option = click.option(
     "--password-file",
     type=existing_file,
     help="Where the password is, on one line; else it is asked for.",
 )
-
-
-def _handing_out(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of every command that makes something for a member."""
-    for option in (
-        click.option("--ssid", required=True, envvar="EDGEGATE_WIFI_SSID", help="The network."),
-        click.option("--space", help="What the space is called; else the site's id."),
-        click.option("--help-line", default="", help='Who helps, like "the desk, 030 1234".'),
-        click.option("--language", default="en", show_default=True, help='"en" or "de".'),
-        _ca,
-        config_option,
-    ):
-        command = option(command)
-    return command
 
 
 @click.group()
@@ -55,8 +38,8 @@ def wifi() -> None:
 @click.option("--login", help="A member's login: this checks them in. Else one is made up.")
 @click.option("--mac", default="", help="A device that comes in by its address.")
 @click.option("--accounting", is_flag=True, help="Report a session's start and stop, too.")
-@_password
-@_ca
+@password_option
+@ca_option
 @config_option
 def test(
     nas_id: str | None,
@@ -68,10 +51,10 @@ def test(
     config: Path,
 ) -> None:
     """Ask this computer's server as an access point does, and say what fails; exit 1 if it does."""
-    with _explained():
+    with explained():
         from edgegate.wifi.probe import Plan, Probe
 
-        settings, section = _settings(config)
+        settings, section = wifi_settings(config)
         plan = Plan(
             nas=_nas(section, nas_id),
             host=_host(section.listen),
@@ -79,7 +62,7 @@ def test(
             acct_port=section.acct_port,
             methods=section.methods,
             trust=_trust(settings, section, ca),
-            login=None if login is None else _login(login, password_file),
+            login=None if login is None else login_of(login, password_file),
             mac=mac,
             accounting=accounting,
             at=datetime.now(UTC),
@@ -99,7 +82,7 @@ def test(
 @config_option
 def clients(as_json: bool, config: Path) -> None:
     """Say who is on the Wi-Fi now."""
-    with _explained():
+    with explained():
         import msgspec
         from rich.console import Console
 
@@ -107,7 +90,7 @@ def clients(as_json: bool, config: Path) -> None:
         from edgegate.wifi.present import present
         from edgegate.wifitext import render_present
 
-        settings, _ = _settings(config)
+        settings, _ = wifi_settings(config)
         now = datetime.now(UTC)
         with open_for_reading(Path(settings.device.state_dir)) as files:
             found = present(reading_books(files), now)
@@ -125,14 +108,14 @@ def certificate(context: click.Context, as_json: bool, config: Path) -> None:
     """Say how the server's certificate is; exit 1 if something is wrong with it."""
     if context.invoked_subcommand is not None:
         return
-    with _explained():
+    with explained():
         import msgspec
         from rich.console import Console
 
         from edgegate.wifi.shown import shown
         from edgegate.wifitext import render_certificate
 
-        settings, section = _settings(config)
+        settings, section = wifi_settings(config)
         now = datetime.now(UTC)
         found = shown(section, Path(settings.device.state_dir), now)
         if as_json:
@@ -143,46 +126,6 @@ def certificate(context: click.Context, as_json: bool, config: Path) -> None:
 
 
 @certificate.command()
-@click.option("--login", required=True, help="Whose it is: a login that the cloud issued.")
-@click.option("--days", type=click.IntRange(1, 3650), help="How long it is good; else three years.")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="A directory.")
-@_handing_out
-def issue(login: str, days: int | None, out: Path, config: Path, **options: Any) -> None:
-    """Issue a client certificate for EAP-TLS, and write what devices install of it."""
-    with _explained():
-        from datetime import timedelta
-
-        from edgegate.wifi.certificates import Certificates
-        from edgegate.wifi.profiles import apple, geteduroam
-        from edgegate.wifi.profiles.handout import Paper
-        from edgegate.wifi.profiles.page import APPLE_FILE, CERTIFICATE_FILE, GETEDUROAM_FILE
-        from edgegate.wifi.profiles.words import words_of
-
-        settings, section = _settings(config)
-        if section.client_ca is not None:
-            end("Another authority signs client certificates ([wifi] client_ca): ask there.")
-        network = _network(settings, section, options)
-        now = datetime.now(UTC)
-        until = None if days is None else now + timedelta(days=days)
-        password = secrets.token_hex(16)
-        certificates = Certificates(Path(settings.device.state_dir))
-        made = certificates.issue(login, password, now, until)
-        paper = Paper(login, made.pkcs12, password)
-        said = words_of(options["language"]).description.format(
-            ssid=network.ssid, server=network.server_name
-        )
-        files = {
-            APPLE_FILE: apple.certificate_profile(network, paper, said),
-            GETEDUROAM_FILE: geteduroam.certificate_config(network, paper, options["language"]),
-            CERTIFICATE_FILE: network.authority_pem,
-            "wifi.p12": made.pkcs12,
-        }
-        _write(out, files)
-        click.echo(f"Certificate {made.serial} is good until {made.until:%Y-%m-%d}.")
-        click.echo(f"The password of wifi.p12, told this once: {password}")
-
-
-@certificate.command()
 @click.option("--login", help="All certificates of this login.")
 @click.option("--serial", help="One certificate, by its number.")
 @config_option
@@ -190,10 +133,10 @@ def revoke(login: str | None, serial: str | None, config: Path) -> None:
     """Let client certificates count no more; the daemon heeds it within a minute."""
     if (login is None) == (serial is None):
         raise click.UsageError("name either --login or --serial")
-    with _explained():
+    with explained():
         from edgegate.wifi.certificates import Certificates
 
-        settings, _ = _settings(config)
+        settings, _ = wifi_settings(config)
         known = Certificates(Path(settings.device.state_dir)).clients
         now = datetime.now(UTC)
         if login is not None:
@@ -208,46 +151,8 @@ def revoke(login: str | None, serial: str | None, config: Path) -> None:
         click.echo(f"Certificate {number} counts no more.")
 
 
-@wifi.command()
-@click.option("--login", required=True, help="The member's login.")
-@click.option("--url", default="", help="Where the page for the device is, if it is anywhere.")
-@click.option(
-    "--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="An HTML file."
-)
-@_password
-@_handing_out
-def slip(login: str, url: str, out: Path, password_file: Path | None, **options: Any) -> None:
-    """Write the slip that a member is handed, to be printed on A5."""
-    with _explained():
-        from edgegate.wifi.profiles import page
-
-        handout = _handout(_login(login, password_file), url, options)
-        _write(out.parent, {out.name: page.slip(handout).encode()})
-
-
-@wifi.command()
-@click.option("--login", required=True, help="The member's login.")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="A directory.")
-@_password
-@_handing_out
-def profile(login: str, out: Path, password_file: Path | None, **options: Any) -> None:
-    """Write the page for a member's devices, and the files that it names, into a directory."""
-    with _explained():
-        from edgegate.wifi.profiles import apple, geteduroam, page
-
-        handout = _handout(_login(login, password_file), "", options)
-        network, whose = handout.network, handout.login
-        said = handout.plain(handout.words.description)
-        files = {
-            "index.html": page.page(handout).encode(),
-            page.APPLE_FILE: apple.password_profile(network, whose, said),
-            page.GETEDUROAM_FILE: geteduroam.password_config(network, whose, handout.tag),
-            page.CERTIFICATE_FILE: network.authority_pem,
-        }
-        _write(out, files)
-
-
-def _settings(config: Path) -> "tuple[Config, WifiSection]":
+def wifi_settings(config: Path) -> "tuple[Config, WifiSection]":
+    """The configuration with its `[wifi]`; without one that is said, and the command ends."""
     settings = configured(config)
     if settings.wifi is None:
         end(f"There is no [wifi] in {config}: see config.example.toml.")
@@ -309,7 +214,8 @@ def _refused(state_dir: Path) -> Mapping[str, int]:
     return {} if told is None or told.counts is None else told.counts.unanswered
 
 
-def _login(name: str, password_file: Path | None) -> "Login":
+def login_of(name: str, password_file: Path | None) -> "Login":
+    """A login, its password out of a file or asked for."""
     from edgegate.wifi.profiles.handout import Login
 
     if password_file is None:
@@ -317,40 +223,8 @@ def _login(name: str, password_file: Path | None) -> "Login":
     return Login(name, password_file.read_text(encoding="utf-8").rstrip("\r\n"))
 
 
-def _network(settings: "Config", section: "WifiSection", options: Mapping[str, Any]) -> "Network":
-    from edgegate.wifi.profiles.handout import Network
-    from edgegate.wifi.shown import pinned
-
-    return Network(
-        ssid=options["ssid"],
-        server_name=section.server_name,
-        authority=pinned(section, Path(settings.device.state_dir), options["ca"]),
-        space=options["space"] or settings.site.id,
-        help=options["help_line"],
-    )
-
-
-def _handout(login: "Login", url: str, options: Mapping[str, Any]) -> "Handout":
-    from edgegate.wifi.profiles.page import Handout
-
-    network = _network(*_settings(options["config"]), options)
-    return Handout(network=network, login=login, language=options["language"], url=url)
-
-
-def _write(directory: Path, files: Mapping[str, bytes]) -> None:
-    """Write files that only their owner can read: they hold a password."""
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for name, content in files.items():
-        path = directory / name
-        path.unlink(missing_ok=True)
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        click.echo(f"{path} is written; it holds a secret: hand it to nobody else.")
-
-
 @contextmanager
-def _explained() -> Iterator[None]:
+def explained() -> Iterator[None]:
     """Turn what may go wrong into a sentence and exit code 2."""
     try:
         from edgegate.wifi.certificates import CertificatesError

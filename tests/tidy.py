@@ -78,7 +78,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         for name in (
             *("cli", "clioptions", "cloudcli", "cloudcli_data", "synccli", "__main__"),
             *("replaytext", "whatiftext", "ledgertext", "statustext"),
-            *("cloudcli_wifi", "wificli", "wifitext"),
+            *("cloudcli_wifi", "wificli", "wificli_members", "wifitext"),
         )
     ),
     "package": ("edgegate",),

@@ -37,16 +37,20 @@ figure { display: flex; gap: 16px; align-items: center; }
 figure svg { flex: none; width: 168px; height: 168px; border-radius: 6px; }
 figcaption { font-size: 14px; color: var(--ink-2); }
 @media (max-width: 420px) { figure { flex-direction: column; align-items: flex-start; } }
-@page { size: A5; margin: 12mm; }
+@page { size: A5; margin: 10mm; }
 @media print {
   :root { color-scheme: light; }
-  body { background: none; font-size: 10pt; }
+  body { background: none; font-size: 9pt; line-height: 1.3; }
   main { max-width: none; padding: 0; }
-  section, .card, figure { break-inside: avoid; padding: 8px 12px; margin-bottom: 8px; }
-  .card dd { font-size: 13pt; margin-bottom: 4px; }
-  h1 { font-size: 16pt; margin-bottom: 8px; }
-  th, td { padding: 2px 0; }
-  .note { margin-bottom: 8px; }
+  section, .card, figure { break-inside: avoid; padding: 6px 12px; margin-bottom: 6px; }
+  .card { grid-template-columns: max-content 1fr; column-gap: 16px; align-items: baseline; }
+  .card dt, .note, figcaption { font-size: 8.5pt; }
+  .card dd { font-size: 12pt; margin: 0; }
+  figure svg { width: 38mm; height: 38mm; }
+  h1 { font-size: 15pt; margin-bottom: 6px; }
+  h3 { font-size: 10pt; margin-bottom: 2px; }
+  th, td { padding: 1px 0; }
+  .note { margin-bottom: 6px; }
 }
 """
 """One style sheet for both; on paper it fits an A5 page."""
