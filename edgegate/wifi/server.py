@@ -18,7 +18,7 @@ from edgegate.wifi.eap.server import EapServer
 from edgegate.wifi.eap.steps import Accepted, Challenge, Failed, Ignored, Proven, Step
 from edgegate.wifi.hiding import HiddenValueError, mppe_keys, reveal_password, vlan
 from edgegate.wifi.mac import asked_by_mac, asked_by_mac_chap, canonical
-from edgegate.wifi.nas import Nas
+from edgegate.wifi.nas import Nas, Signing
 from edgegate.wifi.packet import VALUE_BYTES_MAX, Attributes, Packet, Reply, number, split
 from edgegate.wifi.proofs import ChapProof, LoginProof, MacProof, Proof
 from edgegate.wifi.sessions import Report, Status
@@ -81,6 +81,9 @@ class Server:
         if eap is not None:
             return await self._by_eap(eap, packet, nas, asking)
         proof = self._proof(packet, nas)
+        if isinstance(proof, MacProof) and _is_anybodys(packet, nas):
+            self.counts[nas.id, "a device's address, unsigned"] += 1
+            return _REJECTED
         if proof is None:
             self.counts[nas.id, "nothing proven"] += 1
             return _REJECTED
@@ -213,6 +216,15 @@ class Server:
             sent=_octets(packet, Attribute.ACCT_OUTPUT_OCTETS, Attribute.ACCT_OUTPUT_GIGAWORDS),
             cause=packet.number(Attribute.ACCT_TERMINATE_CAUSE),
         )
+
+
+def _is_anybodys(packet: Packet, nas: Nas) -> bool:
+    """Whether a request for a device could be made without the secret, by whoever has its address.
+
+    A hidden password, though it be empty, is legible only if the secret hid it.
+    """
+    is_proven = packet.signed_at or packet.first(Attribute.USER_PASSWORD) is not None
+    return not is_proven and nas.signing is not Signing.NO
 
 
 def _reject(verdict: Verdict | None, more: Attributes = ()) -> Reply:

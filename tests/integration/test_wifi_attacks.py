@@ -1,6 +1,7 @@
 """The real appliance against who knows the network, an access point's address, or even a secret."""
 
 import asyncio
+import hashlib
 import os
 import socket
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import pytest
 from edgegate.wifi.attributes import AcctStatusType, Attribute, Code
 from edgegate.wifi.hiding import hide_password
 from edgegate.wifi.packet import Packet, TypeAndValue, decode, encode_request, number
-from rig.radius import SECRET
+from rig.radius import SECRET, unsigned
 from rig.wifi import WAIT_S, WifiSite
 
 WORD = "generated-password"
@@ -102,3 +103,23 @@ async def test_names_that_would_draw_on_a_terminal_are_written_in_hex(site: Wifi
     started = await asyncio.to_thread(site.entries, "wifi.started")
     assert [entry["number"] for entry in started] == [b"\x1b[2J".hex(), "fffe", "Wände"]
     assert all(entry["place"].isprintable() for entry in started)
+
+
+async def test_who_has_only_an_access_points_address_lets_no_device_in(site: WifiSite) -> None:
+    await asyncio.to_thread(site.put, site.device("ana", "AA:BB:CC:DD:EE:FF"))
+    name, own = (int(Attribute.USER_NAME), b"aabbccddeeff"), os.urandom(16)
+    response = hashlib.md5(b"\1" + name[1] + own, usedforsecurity=False).digest()
+    for_all = ((), ((int(Attribute.CHAP_PASSWORD), b"\1" + response),))
+    empty = (int(Attribute.USER_PASSWORD), hide_password(b"", own, SECRET))
+    async with site.serving(eap="no") as app:
+        for more in for_all:
+            forged = unsigned(encode_request(Code.ACCESS_REQUEST, 1, (name, *more), b"x" * 16, own))
+            assert (await answer_to(site.auth_port, forged)).code == Code.ACCESS_REJECT
+        assert app.wifi.server.counts["ap", "a device's address, unsigned"] == 2
+        old = unsigned(encode_request(Code.ACCESS_REQUEST, 2, (name, empty), SECRET, own))
+        assert (await answer_to(site.auth_port, old)).code == Code.ACCESS_ACCEPT
+        signed = encode_request(Code.ACCESS_REQUEST, 3, (name,), SECRET, own)
+        assert (await answer_to(site.auth_port, signed)).code == Code.ACCESS_ACCEPT
+    nas = 'require_message_authenticator = "no"'
+    async with site.serving(eap="no", nas=nas):
+        assert (await answer_to(site.auth_port, forged)).code == Code.ACCESS_ACCEPT
