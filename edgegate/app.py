@@ -18,7 +18,7 @@ import sdnotify
 
 from edgegate import logs
 from edgegate.bookkeeper import Afterwards, Bookkeeper, keep_time
-from edgegate.clock import SystemClock, boot_id
+from edgegate.clock import SystemClock, boot_id, since_boot_s
 from edgegate.config import Config, DoorConfig, ReaderConfig
 from edgegate.control import Control
 from edgegate.doors.events import Cause, DoorEvent
@@ -80,7 +80,7 @@ class App:
         """Set when doors and store are there: from now on taps are answered."""
         limits = Limits(jobs_max=config.store.jobs_max, group_max=config.store.group_max)
         self.thread: DatabaseThread[Store] = DatabaseThread(self._on_fault, limits)
-        self.keeper = Bookkeeper(self.thread, self.stamp)
+        self.keeper = Bookkeeper(self.thread, self.stamp, lambda: self.clock.correction)
         self.afterwards = Afterwards(self.keeper, config.store.pending_exits_max)
         self.devices = StatusBoard(self._on_device)
         self.doors = {door.id: self._runner(door) for door in config.doors}
@@ -306,7 +306,7 @@ class App:
             source=self._source,
             clock=self.clock.trust(),
             boot_id=self._boot_id,
-            monotonic_s=time.monotonic(),
+            monotonic_s=since_boot_s(),
         )
 
     def _on_door_event(self, door_id: str, event: DoorEvent) -> None:

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from edgegate.deadlines import resume, settle
-from edgegate.ports import OperatingError
+from edgegate.ports import Correction, OperatingError
 from edgegate.store.books import Books
 from edgegate.store.errors import StorageFailedError
 from edgegate.store.files import Store
@@ -35,9 +35,15 @@ TOGETHER_MAX = 64
 class Bookkeeper:
     """Hands jobs on the books to the database thread, one transaction for what comes together."""
 
-    def __init__(self, thread: DatabaseThread[Store], stamp: Callable[[], Stamp]) -> None:
+    def __init__(
+        self,
+        thread: DatabaseThread[Store],
+        stamp: Callable[[], Stamp],
+        corrected: Callable[[], Correction | None] = lambda: None,
+    ) -> None:
         self._thread = thread
         self._stamp = stamp
+        self._corrected = corrected
         self.on_entries: Callable[[], object] = lambda: None
         """Called after each commit that brought entries; must return at once."""
         self._store: Store | None = None
@@ -51,6 +57,7 @@ class Bookkeeper:
         """
         store = await self._thread.start(open_store)
         books = Books(store, self._stamp)
+        books.doubts.corrected = self._corrected
         async with AsyncExitStack() as undone:
             undone.push_async_callback(self._thread.close)
             await self._thread.run(lambda _: _take_up(books))

@@ -29,7 +29,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from edgegate.ports import ClockTrust
+from edgegate.ports import ClockTrust, Correction
 
 HOLDOVER_S_MAX = 7 * 24 * 3600
 """How long a clock that was once in step is still believed without a source of time."""
@@ -107,6 +107,8 @@ class SystemClock:
         self._trusted_s: float | None = None
         self._doubted_since: datetime | None = self._line[0]
         self._steps: deque[Step] = deque(maxlen=STEPS_MAX)
+        self.correction: Correction | None = None
+        """How it was set when it was last believed anew, if it had been wrong until then."""
         self.is_in_doubt = False
         """Whether the kernel vouches for a wall clock that is elsewhere than this one."""
         self.dispute_s = 0.0
@@ -218,11 +220,19 @@ class SystemClock:
             since = self._doubted_since
             before = self._at(word.since_boot_s)
             self._steps.append(Step(before, ahead_s, word.source, since))
+            if not self._is_believed(word.since_boot_s):
+                self._correct(word, before)
         self._line = (word.at, word.since_boot_s)
         self._word = word
         self._trusted_s = word.since_boot_s
         self._doubted_since = None
         self.is_in_doubt = False
+
+    def _correct(self, word: Word, before: datetime) -> None:
+        """Note how wrong it was; before it is set: whoever hears the right time can tell."""
+        made_s = since_boot_s()
+        at = word.at + timedelta(seconds=made_s - word.since_boot_s)
+        self.correction = Correction(at, made_s, word.at - before)
 
     def _at(self, at_s: float) -> datetime:
         at, line_s = self._line

@@ -12,6 +12,7 @@ from functools import partial
 
 from msgspec.structs import replace
 
+from edgegate.moving import follow
 from edgegate.passes import visits
 from edgegate.passes.decide import customer_fault
 from edgegate.passes.dues import over_to, segment_end, visit_end
@@ -31,6 +32,7 @@ FAULT_CHARACTERS_MAX = 4000
 
 def settle(books: Books, until: datetime) -> None:
     """Fire every deadline up to an instant, in order, each as of its own."""
+    follow(books)
     while (at := books.next_deadline()) is not None and at <= until:
         if books.attempt(partial(_fire, books, at)) is None:
             continue

@@ -106,18 +106,25 @@ class Line:
         actuated_us = (time.monotonic_ns() - scan.read_ns) // 1000
         show(Signal.GRANTED)
         number = lookup(self._site_key, scan.kind, scan.number)
-        self._afterwards.note(partial(_left, place.door, number, self._clock.now()))
+        self._afterwards.note(partial(_left, place.door, number, *self._now()))
         self._on_passage(Passage(place=place, outcome=None, opened=opened, actuated_us=actuated_us))
+
+    def _now(self) -> tuple[datetime, float]:
+        """The instant, and the seconds since boot: by them it is dated right if the clock is set.
+
+        In this order: where asking the one sets the clock, the other is later than that.
+        """
+        return self._clock.now(), time.clock_gettime(time.CLOCK_BOOTTIME)
 
     async def _decided(self, place: Place, scan: Scan) -> Outcome | None:
         """Identify, decide and record as one job; the boundary of faults inside one scan.
 
         None: at a toggle reader, for somebody who leaves.
         """
-        at = self._clock.now()
+        at, noted_s = self._now()
         number = lookup(self._site_key, scan.kind, scan.number)
         try:
-            return await self._keeper.do(partial(_entered, place.door, number, at))
+            return await self._keeper.do(partial(_entered, place.door, number, at, noted_s))
         except OperatingError as error:
             log.error("refused at %s: %s", place.door, error)  # noqa: TRY400 - no trace needed
             return Outcome(at=at, decision=refuse(Reason.STORAGE_FAILED), door=place.door)
@@ -128,17 +135,18 @@ class Line:
             return Outcome(at=at, decision=refuse(Reason.INTERNAL_ERROR), door=place.door)
 
 
-def _entered(door: str, number: str, at: datetime, books: Books) -> Outcome | None:
+def _entered(door: str, number: str, at: datetime, noted_s: float, books: Books) -> Outcome | None:
     with books.snapshot():
-        return present(books, door, number, at)
+        return present(books, door, number, books.doubts.dated(at, noted_s))
 
 
-def _left(door_id: str, number: str, at: datetime, books: Books) -> None:
+def _left(door_id: str, number: str, at: datetime, noted_s: float, books: Books) -> None:
     """Close the visit of whoever left, their credential blocked or not (D-06)."""
     door = books.door(door_id)
     credential = books.credential(number)
     if door is not None and credential is not None:
-        leave(books, credential.customer, door.location, at, ClosingReason.EXIT)
+        then = books.doubts.dated(at, noted_s)
+        leave(books, credential.customer, door.location, then, ClosingReason.EXIT)
 
 
 def _failed(door: str, number: str, at: datetime, trace: str, books: Books) -> None:

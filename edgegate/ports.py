@@ -6,9 +6,9 @@ Drivers see this module and the rules' types, nothing else of edgegate.
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
@@ -123,6 +123,25 @@ class Clock(Protocol):
 
     def trust(self) -> ClockTrust:
         """How far `now()` can be believed."""
+
+
+class Correction(NamedTuple):
+    """A clock that nobody had believed was set, at an instant of its computer's monotonic clock."""
+
+    at: datetime
+    """What it said from then on."""
+    made_s: float
+    """When that was, in seconds since boot."""
+    by: timedelta
+    """How much later it said so than before."""
+
+    def right(self, since_boot_s: float) -> datetime:
+        """The right time at so many seconds since boot, be it before the correction."""
+        return self.at + timedelta(seconds=since_boot_s - self.made_s)
+
+    def dated(self, at: datetime, since_boot_s: float) -> datetime:
+        """What the clock said at so many seconds since boot, put right if that was before."""
+        return at + self.by if since_boot_s < self.made_s else at
 
 
 class DriverStatus(StrEnum):

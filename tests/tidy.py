@@ -47,7 +47,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "service": tuple(f"edgegate.{name}" for name in ("clock", "logs", "supervisor", "timesources")),
     "line": tuple(
         f"edgegate.{name}"
-        for name in ("deadlines", "checkin", "bookkeeper", "line", "sentences", "explain")
+        for name in ("moving", "deadlines", "checkin", "bookkeeper", "line", "sentences", "explain")
     ),
     "replay": tuple(f"edgegate.{name}" for name in ("scenario", "replay", "simulated", "whatif")),
     "drivers": ("edgegate_drivers",),

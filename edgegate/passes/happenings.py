@@ -4,7 +4,7 @@ These structs are all that is ever recorded of a visit, so whoever replays them 
 state again. They hold ids, never names.
 """
 
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 from msgspec import Struct, field
 
@@ -183,6 +183,45 @@ class Closed(Struct, frozen=True, kw_only=True, omit_defaults=True):
     minutes: int = 0
 
 
+class Bought(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A coverage bought in a visit that was moved: `from` as it was recorded, `until` as is right.
+
+    `until` is None where it lasts as long as the visit.
+    """
+
+    pass_: str | None = field(name="pass", default=None)
+    offer: str | None = None
+    from_: datetime = field(name="from")
+    until: datetime | None = None
+
+
+class Moved(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A visit began at another time than a clock said that nobody believed and that is set now.
+
+    All that was recorded of it before lies as much later or earlier as its opening does.
+    """
+
+    session: str
+    customer: str
+    location: str
+    was: datetime
+    """When it had opened by that clock."""
+    opened_at: datetime
+    day: date
+    """The business day that it opened on."""
+    closes_at: datetime | None = None
+    """The cutoff or automatic check-out of that day; None for a visit that has ended."""
+    closes_for: ClosingReason | None = None
+    segment: Segment | None = None
+    """What runs now, as it is after the move."""
+    bought: tuple[Bought, ...] = ()
+
+    @property
+    def by(self) -> timedelta:
+        """How much later it began."""
+        return self.opened_at - self.was
+
+
 Happening = (
     Granted
     | Denied
@@ -195,6 +234,7 @@ Happening = (
     | SegmentEnded
     | SegmentBegan
     | Closed
+    | Moved
     | Left
     | WifiStopped
     | WifiDisconnected

@@ -31,6 +31,7 @@ from edgegate.passes.model import (
 from edgegate.passes.state import Coverage, Session
 from edgegate.store import cache
 from edgegate.store.chain import Link, entry_id
+from edgegate.store.doubtful import Doubts, as_moved
 from edgegate.store.ledger import Draft, Stamp, append, head
 from edgegate.store.projection import (
     COVERAGE_KEPT,
@@ -71,6 +72,8 @@ class Books(Records):
         self.reached_at: datetime | None = None
         """When the cloud was last reached, while it is out of reach."""
         self.clock_trusted = True
+        self.doubts = Doubts(store, stamp)
+        """What was dated while nobody believed the clock."""
         self.answers: dict[tuple[str, str], object] = {}
         """What was answered lately, by door and credential; a restart forgets it."""
 
@@ -377,12 +380,13 @@ class Books(Records):
     def debits_of(self, session_id: str) -> list[Debited]:
         """What was debited in a visit, refunds left out, as it came."""
         rows = self._store.ledger.execute(
-            "SELECT data FROM entry WHERE data IS NOT NULL AND key IN"
+            "SELECT key, data FROM entry WHERE data IS NOT NULL AND key IN"
             " (SELECT epoch << 32 | sequence FROM debit WHERE session = ? AND amount > 0)"
             " ORDER BY key",
             (session_id,),
         )
-        return [_debited(row[0]) for row in rows]
+        ledger = self._store.ledger
+        return as_moved(ledger, session_id, [(key, _debited(data)) for key, data in rows])
 
 
 def _marks(ids: list[str]) -> tuple[str, tuple[str, ...]]:

@@ -56,6 +56,7 @@ class EntryType(StrEnum):
     SESSION_OPENED = "edgegate.session.opened"
     SESSION_SEGMENT = "edgegate.session.segment"
     SESSION_CLOSED = "edgegate.session.closed"
+    SESSION_MOVED = "edgegate.session.moved"
     PASS_DEBITED = "edgegate.pass.debited"  # noqa: S105 - the protocol's own word
     PASS_REFUNDED = "edgegate.pass.refunded"  # noqa: S105 - the protocol's own word
     PAYG_SOLD = "edgegate.payg.sold"

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from edgegate.passes.happenings import (
     Arrived,
+    Bought,
     Charged,
     Closed,
     Debited,
@@ -21,6 +22,7 @@ from edgegate.passes.happenings import (
     Granted,
     Happening,
     Left,
+    Moved,
     Opened,
     Refunded,
     SegmentBegan,
@@ -58,6 +60,7 @@ TYPES: dict[type[Happening], EntryType] = {
     SegmentEnded: EntryType.SESSION_SEGMENT,
     SegmentBegan: EntryType.SESSION_SEGMENT,
     Closed: EntryType.SESSION_CLOSED,
+    Moved: EntryType.SESSION_MOVED,
     Left: EntryType.DOOR_EXIT,
 }
 
@@ -65,6 +68,7 @@ TABLES = ("session", "coverage", "debit", "charge", "arrived", "moved", "begun")
 """What can be made again from the entries."""
 
 _session = msgspec.json.Decoder(Session).decode
+_coverage = msgspec.json.Decoder(Coverage).decode
 encode = msgspec.json.encode
 
 
@@ -266,6 +270,48 @@ def _closed(ledger: sqlite3.Connection, h: Closed, _entry: Entry) -> None:
     _move(ledger, h.customer, h.location, microseconds(h.at), how)
 
 
+def _moved(ledger: sqlite3.Connection, h: Moved, _entry: Entry) -> None:
+    session = read_session(ledger, h.session)
+    by_us = h.by // timedelta(microseconds=1)
+    if session is not None and h.closes_at is not None and h.closes_for is not None:
+        idle = session.idle_since
+        after = replace(
+            session,
+            opened_at=h.opened_at,
+            closes_at=h.closes_at,
+            closes_for=h.closes_for,
+            segment=h.segment,
+            idle_since=None if idle is None else idle + h.by,
+        )
+        _update(ledger, after)
+        ledger.execute(
+            "UPDATE moved SET at = at + ? WHERE customer = ? AND location = ?",
+            (by_us, h.customer, h.location),
+        )
+        ledger.execute(
+            "UPDATE begun SET day = ? WHERE location = ?", (h.day.isoformat(), h.location)
+        )
+    for bought in h.bought:
+        _move_coverage(ledger, h, bought)
+    ledger.execute("UPDATE charge SET at = at + ? WHERE session = ?", (by_us, h.session))
+
+
+def _move_coverage(ledger: sqlite3.Connection, h: Moved, bought: Bought) -> None:
+    rows = ledger.execute(
+        "SELECT rowid, body FROM coverage WHERE customer = ?1"
+        " AND json_extract(body, '$.from') = ?2 AND json_extract(body, '$.pass') IS ?3"
+        " AND json_extract(body, '$.offer') IS ?4",
+        (h.customer, msgspec.to_builtins(bought.from_), bought.pass_, bought.offer),
+    ).fetchall()
+    until = None if bought.until is None else microseconds(bought.until)
+    for row, body in rows:
+        coverage = _coverage(body)
+        after = replace(coverage, from_=coverage.from_ + h.by, until=bought.until, day=h.day)
+        ledger.execute(
+            "UPDATE coverage SET until = ?, body = ? WHERE rowid = ?", (until, encode(after), row)
+        )
+
+
 def _left(ledger: sqlite3.Connection, h: Left, _entry: Entry) -> None:
     _move(ledger, h.customer, h.location, microseconds(h.at), "exit")
 
@@ -309,6 +355,7 @@ _WRITERS: dict[type[Happening], Callable[[sqlite3.Connection, Any, Entry], None]
     SegmentEnded: _segment_ended,
     SegmentBegan: _segment_began,
     Closed: _closed,
+    Moved: _moved,
     Left: _left,
     WifiStopped: _wifi_stopped,
     WifiDisconnected: _wifi_disconnected,

@@ -16,6 +16,7 @@ from edgegate.passes.happenings import (
     Granted,
     Happening,
     Left,
+    Moved,
     Refunded,
     Sold,
 )
@@ -284,8 +285,8 @@ def first_gap(ledger: sqlite3.Connection, device: str, head: Place) -> Range | N
 def apply_heard(ledger: sqlite3.Connection, entry: Entry) -> bool:
     """Carry an entry of another device into the tables; whether it was new.
 
-    Its visits stay its own (M-05): what counts here is what it spent, whom that covers, what it
-    sold and who came and went.
+    Its visits stay its own (M-05): what counts here is what it spent, whom that covers and from
+    when, what it sold and who came and went.
 
     Raises:
         msgspec.ValidationError: if its data is not what its type says.
@@ -300,7 +301,7 @@ def apply_heard(ledger: sqlite3.Connection, entry: Entry) -> bool:
     return True
 
 
-_OF_PEERS = (Granted, Debited, Refunded, Sold, Charged, Arrived, Closed, Left)
+_OF_PEERS = (Granted, Debited, Refunded, Sold, Charged, Arrived, Moved, Closed, Left)
 _MOVES = (Granted, Closed, Left)
 
 

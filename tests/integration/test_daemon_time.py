@@ -9,7 +9,7 @@ import pytest
 
 from edgegate import checkin
 from edgegate.app import App
-from edgegate.clock import SystemClock
+from edgegate.clock import SystemClock, since_boot_s
 from edgegate.config import load_config
 from edgegate.line import Passage
 from edgegate.passes.model import (
@@ -22,7 +22,7 @@ from edgegate.passes.model import (
     Priority,
     Unit,
 )
-from edgegate.ports import ClockTrust
+from edgegate.ports import ClockTrust, Correction
 from edgegate.store import ledger
 from edgegate.store.books import Books
 from edgegate.store.files import Store
@@ -127,3 +127,21 @@ async def test_a_clock_that_jumps_ahead_and_back_sells_no_day_twice(
     debits = await asyncio.to_thread(place.entries, EntryType.PASS_DEBITED)
     days = [debit["day"] for debit in debits if debit["amount"]]
     assert len(days) == len(set(days)), days
+
+
+async def test_a_tap_after_the_clock_was_put_right_moves_the_visit_first(
+    place: Place, clock: StepClock, appliance: Appliance
+) -> None:
+    """The appliance gives its books the clock's correction."""
+    with Board(place.site.board) as board:
+        async with running(appliance.app):
+            await asyncio.to_thread(board.wait_connected, "front-reader", WAIT_S)
+            show_code(board, "ana")
+            assert (await asyncio.wait_for(appliance.passages.get(), WAIT_S)).opened
+            by = timedelta(hours=3)
+            clock.correction = Correction(clock.at + by, since_boot_s(), by)
+            clock.at += by
+            show_code(board, "ana")
+            assert (await asyncio.wait_for(appliance.passages.get(), WAIT_S)).opened
+    (moved,) = await asyncio.to_thread(place.entries, EntryType.SESSION_MOVED)
+    assert (moved["was"], moved["opened_at"]) == ("2026-05-04T10:00:00Z", "2026-05-04T13:00:00Z")
