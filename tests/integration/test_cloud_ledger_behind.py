@@ -4,7 +4,7 @@ from edgegate_sync.cloud.database import Database
 from rig.books import flags, left, send
 from rig.ledgers import Device, at, batch, use
 
-pytest_plugins = ("rig.cloud_fixtures", "rig.further_fixtures")
+pytest_plugins = ("rig.further_fixtures",)
 
 
 async def test_an_old_batch_that_the_network_brings_again_is_only_a_duplicate(
