@@ -11,6 +11,7 @@ import pytest
 
 from edgegate_sync.cloud import feed_api
 from edgegate_sync.cloud.feed import changes, compact
+from edgegate_sync.cloud.feed_api import accepts
 from edgegate_sync.wire.changes import Change, Trailer, decode_line
 from rig.clouds import DeviceFiles, RunningCloud, until
 
@@ -39,12 +40,32 @@ async def test_lines_in_order_and_last_the_trailer(cloud: RunningCloud) -> None:
 async def test_it_is_compressed_for_whoever_can_read_that(cloud: RunningCloud) -> None:
     await (await cloud.admin()).put("team", {"id": "a"})
     device = await cloud.caller(await cloud.enrol())
-    for coding in ("gzip", "identity"):
+    for header, coding in (("gzip", "gzip"), ("identity, gzip;q=0", "identity")):
         async with device.session.get(
-            f"{cloud.base}/v1/feed?after=0", headers={"Accept-Encoding": coding}
+            f"{cloud.base}/v1/feed?after=0", headers={"Accept-Encoding": header}
         ) as response:
             assert response.headers.get("Content-Encoding", "identity") == coding
             assert len((await response.read()).splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("header", "is_gzip"),
+    [
+        ("gzip", True),
+        ("br, GZIP ; q=0.5", True),
+        ("*", True),
+        ("br;q=1, *;q=0.1", True),
+        ("gzip;q=0", False),
+        ("gzip; q=0.000, *", False),
+        ("*;q=0", False),
+        ("gzip;q=much", False),
+        ("gzip;q=nan", False),
+        ("identity, xgzip", False),
+        ("", False),
+    ],
+)
+def test_a_coding_is_allowed_as_rfc_9110_says(header: str, *, is_gzip: bool) -> None:
+    assert accepts(header, "gzip") == is_gzip
 
 
 async def test_a_poll_is_held_back_until_there_is_something(cloud: RunningCloud) -> None:

@@ -62,7 +62,7 @@ async def _still_good(asked: Asked) -> None:
 
 async def _answer(asked: Asked, site: str, after: int) -> web.StreamResponse:
     response = web.StreamResponse(headers={"Content-Type": FEED_TYPE, "Cache-Control": "no-store"})
-    if "gzip" in asked.request.headers.get("Accept-Encoding", ""):
+    if accepts(",".join(asked.request.headers.getall("Accept-Encoding", ())), "gzip"):
         response.enable_compression(web.ContentCoding.gzip)
     async with asked.cloud.database.reading() as connection:
         try:
@@ -77,6 +77,21 @@ async def _answer(asked: Asked, site: str, after: int) -> web.StreamResponse:
     await response.write_eof()
     asked.cloud.counters.count("feed_answers")
     return response
+
+
+def accepts(header: str, coding: str) -> bool:
+    """Whether an `Accept-Encoding` allows a coding (RFC 9110 section 12.5.3); absent: it does not.
+
+    A weight of 0 forbids it, and so does one that is no number.
+    """
+    weights = {}
+    for choice in header.lower().split(","):
+        name, *parameters = (part.strip() for part in choice.split(";"))
+        weights[name] = next((p[2:] for p in parameters if p.startswith("q=")), "1")
+    try:
+        return float(weights.get(coding, weights.get("*", "0"))) > 0
+    except ValueError:
+        return False
 
 
 def change_of(row: Row) -> Change:
