@@ -87,13 +87,27 @@ def set_uploaded(ledger: sqlite3.Connection, place: Place) -> None:
 
 
 def backlog(ledger: sqlite3.Connection) -> Backlog:
-    """How many entries wait to be uploaded, and since when the oldest of them does."""
-    count, oldest = ledger.execute(
-        "SELECT count(*), (SELECT at FROM entry WHERE key > ?1 ORDER BY key LIMIT 1)"
-        " FROM entry WHERE key > ?1",
-        (key_of(*uploaded(ledger)),),
+    """How many entries wait to be uploaded, and since when the oldest of them does.
+
+    They are not counted one by one: an epoch has no gaps. Of one that lost entries to a damaged
+    disk so many more are told.
+    """
+    key = key_of(*uploaded(ledger))
+    count, oldest_us = 0, None
+    while first := _first_after(ledger, key):
+        ends = (first[0] >> 32) + 1 << 32
+        (key,) = ledger.execute("SELECT max(key) FROM entry WHERE key <= ?", (ends - 1,)).fetchone()
+        count += key - first[0] + 1
+        oldest_us = first[1] if oldest_us is None else oldest_us
+    return Backlog(count, None if oldest_us is None else instant(oldest_us))
+
+
+def _first_after(ledger: sqlite3.Connection, key: int) -> tuple[int, int] | None:
+    """Key and instant of the oldest entry after a key."""
+    found: tuple[int, int] | None = ledger.execute(
+        "SELECT key, at FROM entry WHERE key > ? ORDER BY key LIMIT 1", (key,)
     ).fetchone()
-    return Backlog(count, None if oldest is None else instant(oldest))
+    return found
 
 
 def hash_at(ledger: sqlite3.Connection, place: Place) -> bytes | None:

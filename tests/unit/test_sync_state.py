@@ -7,7 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgegate.store import ledger_file, sync_state
+from edgegate.ports import ClockTrust
+from edgegate.store import ledger, ledger_file, sync_state
+from edgegate.store.chain import Entry
+from edgegate.store.ledger import Draft, EntryType, Stamp
 from edgegate.store.sync_state import Place, Range
 
 AT = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
@@ -89,3 +92,29 @@ def test_what_was_not_taken_is_remembered_up_to_a_limit(
     assert [(q.place, q.why) for q in found] == [((9, 2), "why 2"), ((9, 3), "why 3")]
     sync_state.accept(connection, Place(9, 2))
     assert [q.place for q in sync_state.quarantined(connection)] == [(9, 3)]
+
+
+def test_the_backlog_is_what_comes_after_the_upload_in_all_epochs(
+    connection: sqlite3.Connection,
+) -> None:
+    stamp = Stamp(source="edgegate/s/pi", clock=ClockTrust.TRUSTED, boot_id="b", monotonic_s=1.0)
+
+    def write(count: int) -> None:
+        for _ in range(count):
+            at = AT + timedelta(minutes=len(written))
+            draft = Draft(type=EntryType.DOOR_OPENED, at=at, data={})
+            written.extend(ledger.append(connection, [draft], stamp))
+
+    written: list[Entry] = []
+    assert sync_state.backlog(connection) == (0, None)
+    for count in (7, 1, 0, 4):
+        write(count)
+        ledger.begin_epoch(connection, 0)
+    write(3)
+    assert sync_state.backlog(connection) == (15, AT)
+    for waiting, entry in zip(range(14, -1, -1), written, strict=True):
+        sync_state.set_uploaded(connection, Place(entry.epoch, entry.sequence))
+        oldest = AT + timedelta(minutes=15 - waiting) if waiting else None
+        assert sync_state.backlog(connection) == (waiting, oldest)
+    ledger.begin_epoch(connection, 0)
+    assert sync_state.backlog(connection) == (0, None)
