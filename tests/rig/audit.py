@@ -16,11 +16,11 @@ from edgegate.store import cache, chain, ledger
 from edgegate.store.chain import Entry
 from edgegate.store.projection import happening_of
 from edgegate_sync.cloud import balances, feed
-from edgegate_sync.cloud.abandon import entry_of
 from edgegate_sync.cloud.database import Database, fetch, open_database
 from edgegate_sync.cloud.history import ledger_state, parked
 from edgegate_sync.cloud.ledger_tables import ledger_entry, movement
 from edgegate_sync.cloud.projection import MovementKind
+from edgegate_sync.cloud.rows import entry_of
 from edgegate_sync.cloud.tables import record
 from rig.processes import Box
 from rig.sites import Site

@@ -10,10 +10,10 @@ from edgegate.passes.model import Balance, Customer, Location, Pass, Record
 from edgegate.store import chain
 from edgegate.store.chain import Entry
 from edgegate_sync.cloud import balances, feed, ingest
-from edgegate_sync.cloud.abandon import entry_of
 from edgegate_sync.cloud.database import Database, fetch
 from edgegate_sync.cloud.history import Transaction, history, ledger_state, parked
 from edgegate_sync.cloud.ledger_tables import ledger_entry
+from edgegate_sync.cloud.rows import entry_of
 from edgegate_sync.wire.events import LedgerAnswer
 from rig.ledgers import SITE, Device, at, batch
 

@@ -34,6 +34,7 @@ class Device:
         self.source = f"edgegate/{site}/{name}"
         self.link = Link(epoch=epoch)
         self.entries: list[Entry] = []
+        self.clock = "trusted"
 
     def write(self, happening: Happening, when: datetime = START) -> Entry:
         """Append what happened."""
@@ -45,7 +46,7 @@ class Device:
         salt = sequence.to_bytes(4) * 4
         digest = chain.data_hash(salt, data)
         envelope = chain.Envelope(
-            clock="trusted",
+            clock=self.clock,
             epoch=self.link.epoch,
             id=chain.entry_id(self.source, self.link.epoch, sequence),
             monotonic="boot:1.000000",

@@ -17,6 +17,7 @@ from edgegate.passes.happenings import (
     Granted,
     Happening,
     Left,
+    Moved,
     Opened,
     SegmentBegan,
     SegmentEnded,
@@ -32,10 +33,12 @@ from edgegate_sync.cloud import reckon
 from edgegate_sync.cloud.adjust import By, hand_row
 from edgegate_sync.cloud.balances import Books
 from edgegate_sync.cloud.feed import Transaction
+from edgegate_sync.cloud.intake import Fresh
 from edgegate_sync.cloud.known import records_of
 from edgegate_sync.cloud.ledger_tables import ledger_entry, movement, visit
 from edgegate_sync.cloud.projection import MovementKind
-from edgegate_sync.cloud.rows import Row, upsert
+from edgegate_sync.cloud.rows import Row, entry_of, upsert
+from edgegate_sync.cloud.shift import moved_by, moves_among
 
 HALF_A_SECOND = timedelta(milliseconds=500)
 
@@ -64,6 +67,10 @@ def replay(session_id: str, happenings: Iterable[Happening]) -> Session | None:
             session = replace(session, segment=None, tabs=tabs)
         elif isinstance(h, SegmentBegan):
             session = replace(session, segment=h.segment)
+        elif isinstance(h, Moved) and h.closes_at is not None:
+            session = replace(
+                session, opened_at=h.opened_at, closes_at=h.closes_at, segment=h.segment
+            )
     return session
 
 
@@ -109,11 +116,19 @@ async def abandon(tx: Transaction, device: str, by: By) -> int:
 
 
 async def _abandon(tx: Transaction, row: Any, by: By) -> None:
-    entries = await _entries(tx, row.customer, row.opened_us)
-    told = [(entry, happening_of(entry)) for entry in entries]
-    own = [h for entry, h in told if h is not None and entry.device == row.device]
-    session = replay(row.id, own)
-    seen = [at for entry, h in told if (at := _observed(entry, h, row.location)) is not None]
+    told = await _told(tx, row.customer, row.opened_us)
+    moves = moves_among(one for one in told if one.entry.device == row.device).get(row.id, [])
+    if moves:
+        # It was said to have opened earlier or later than it is known to have.
+        earliest = min(row.opened_us, *(microseconds(h.was) for _, h in moves))
+        told = await _told(tx, row.customer, earliest)
+    own = [one for one in told if one.entry.device == row.device]
+    session = replay(row.id, [one.happening for one in own if one.happening is not None])
+    seen = [
+        at + (moved_by(moves, one.key) if one.entry.device == row.device else timedelta(0))
+        for one in told
+        if (at := _observed(one.entry, one.happening, row.location)) is not None
+    ]
     last = max(seen, default=instant(row.opened_us))
     until = min(max(last, instant(row.opened_us)), instant(row.closes_us))
     await tx.execute(
@@ -125,7 +140,7 @@ async def _abandon(tx: Transaction, row: Any, by: By) -> None:
         await _book(tx, session, until, by)
 
 
-async def _entries(tx: Transaction, customer: str, since_us: int) -> list[Entry]:
+async def _told(tx: Transaction, customer: str, since_us: int) -> list[Fresh]:
     rows = await tx.execute(
         select(ledger_entry)
         .where(
@@ -136,26 +151,8 @@ async def _entries(tx: Transaction, customer: str, since_us: int) -> list[Entry]
         )
         .order_by(ledger_entry.c.device, ledger_entry.c.epoch, ledger_entry.c.sequence)
     )
-    return [entry_of(tx.site, row) for row in rows]
-
-
-def entry_of(site: str, row: Any) -> Entry:
-    """A stored entry as its device wrote it."""
-    return Entry(
-        epoch=row.epoch,
-        sequence=row.sequence,
-        source=f"edgegate/{site}/{row.device}",
-        type=row.type,
-        at=instant(row.at_us),
-        subject=row.subject,
-        clock=row.clock,
-        monotonic=row.monotonic,
-        salt=row.salt,
-        data=row.data,
-        data_hash=row.data_hash,
-        prevhash=row.prevhash,
-        hash=row.hash,
-    )
+    entries = (entry_of(tx.site, row) for row in rows)
+    return [Fresh(entry=entry, happening=happening_of(entry)) for entry in entries]
 
 
 def _observed(entry: Entry, h: Happening | None, location: str) -> datetime | None:

@@ -33,6 +33,7 @@ from edgegate_sync.cloud.intake import (
 )
 from edgegate_sync.cloud.ledger_tables import ledger_entry, movement, quarantine, visit
 from edgegate_sync.cloud.projection import MovementKind, Touched, project
+from edgegate_sync.cloud.shift import shift
 from edgegate_sync.cloud.stow import (
     Head,
     Taken,
@@ -103,6 +104,7 @@ async def take_in(
     await write_flags(tx, device, taken, now_us)
     await write_heads(tx, device, taken, before, now_us)
     await write_movements(tx, touched, erased)
+    await shift(tx, device, taken.fresh, touched, now_us)
     reckoned = await _count(tx, device, taken, touched, now_us)
     told = await _told(tx, taken, begin_epoch=forked, reckoned=reckoned)
     await webhook_events.note(tx, device, [one.entry for one in taken.fresh], told.settled)

@@ -17,6 +17,7 @@ from edgegate.passes.happenings import (
     Charged,
     Debited,
     Happening,
+    Moved,
     Opened,
     Refunded,
     Sold,
@@ -197,6 +198,9 @@ def _absurd(entry: Entry, h: Happening | None) -> str | None:
         instants += [h.session.opened_at, h.session.closes_at]
         if len(h.session.id) > ID_MAX or "\0" in h.session.id + h.session.customer:
             return "session is no id"
+    if isinstance(h, Moved):
+        instants += [h.was, h.opened_at, h.closes_at]
+        instants += [at for bought in h.bought for at in (bought.from_, bought.until)]
     if any(at is not None and not _is_instant(at) for at in instants):
         return "an instant in it is none"
     return _absurd_amount(h)

@@ -98,11 +98,11 @@ def _project(touched: Touched, site: str, entry: Entry, h: Happening, now_us: in
             touched.movements.append(row)
             if h.visit_only:
                 touched.unbound[h.session] = row
-            _span(touched, h.customer, row["from_us"], row["ends_us"])
+            widen(touched, h.customer, row["from_us"], row["ends_us"])
         case Refunded():
             touched.movements.append(_movement(site, entry, h, now_us) | _refund(h))
             at_us = microseconds(entry.at)
-            _span(touched, h.customer, at_us - VISIT_US, at_us + VISIT_US)
+            widen(touched, h.customer, at_us - VISIT_US, at_us + VISIT_US)
         case Sold():
             touched.movements.append(_movement(site, entry, h, now_us) | _sale(entry, h))
         case Charged():
@@ -183,7 +183,7 @@ def _open(touched: Touched, site: str, entry: Entry, h: Opened) -> None:
     use = touched.unbound.get(s.id)
     if use is not None:
         use["ends_us"] = max(use["from_us"], closes_us)
-    _span(touched, s.customer, opened_us, closes_us)
+    widen(touched, s.customer, opened_us, closes_us)
 
 
 def _close(touched: Touched, site: str, entry: Entry, h: Closed) -> None:
@@ -198,9 +198,10 @@ def _close(touched: Touched, site: str, entry: Entry, h: Closed) -> None:
         "closes_us": at_us,
     }
     touched.visits[h.session] = known | {"closed_us": at_us}
-    _span(touched, h.customer, at_us - VISIT_US, at_us + VISIT_US)
+    widen(touched, h.customer, at_us - VISIT_US, at_us + VISIT_US)
 
 
-def _span(touched: Touched, customer: str, from_us: int, until_us: int) -> None:
+def widen(touched: Touched, customer: str, from_us: int, until_us: int) -> None:
+    """Let the time in which a customer's uses may have to be merged anew hold this one."""
     known = touched.spans.get(customer, (from_us, until_us))
     touched.spans[customer] = min(known[0], from_us), max(known[1], until_us)

@@ -21,6 +21,7 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.types import TypeEngine
 
 from edgegate.passes.happenings import Debited, Refunded
+from edgegate.store.chain import Entry
 from edgegate.store.projection import instant
 from edgegate_sync.cloud.feed import Transaction
 from edgegate_sync.cloud.usage import Return, Use, Visit
@@ -91,6 +92,25 @@ _ARRAYS: dict[type[TypeEngine[Any]], str] = {
     LargeBinary: "bytea",
     Boolean: "boolean",
 }
+
+
+def entry_of(site: str, row: Any) -> Entry:
+    """A stored entry as its device wrote it."""
+    return Entry(
+        epoch=row.epoch,
+        sequence=row.sequence,
+        source=f"edgegate/{site}/{row.device}",
+        type=row.type,
+        at=instant(row.at_us),
+        subject=row.subject,
+        clock=row.clock,
+        monotonic=row.monotonic,
+        salt=row.salt,
+        data=row.data,
+        data_hash=row.data_hash,
+        prevhash=row.prevhash,
+        hash=row.hash,
+    )
 
 
 def use_of(row: Any) -> Use:

@@ -25,7 +25,8 @@ from edgegate_sync.wire.events import Outcome, Settled
 PREFIX = "edgegate."
 
 EVENT_TYPES = (
-    *("access.granted", "access.denied", "session.opened", "session.segment", "session.closed"),
+    *("access.granted", "access.denied"),
+    *("session.opened", "session.segment", "session.moved", "session.closed"),
     *("pass.debited", "pass.refunded", "payg.sold", "payg.charged", "reservation.arrived"),
     *("door.held", "door.forced", "door.lockdown", "door.fire"),
     *("settlement.moved", "settlement.charged", "settlement.forgiven", "device.offline"),
