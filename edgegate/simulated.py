@@ -186,7 +186,7 @@ class World:
     def _refund(self, device: str, debit: Debited, overlap: timedelta) -> None:
         if debit.counts is None or debit.until is None:
             return
-        kept = minutes_due(debit.counts, debit.until - debit.from_ - overlap, None)
+        kept = minutes_due(debit.counts, debit.until - debit.from_ - overlap)
         if kept < debit.amount:
             refund = Refunded(
                 pass_=debit.pass_,

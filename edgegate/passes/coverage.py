@@ -121,9 +121,7 @@ def credits_left(facts: Facts, at: datetime) -> Mapping[str, int]:
         for first_lot in sorted({r.pass_ for r in facts.running}):
             for r, used in facts.times_on(first_lot, at):
                 if r.counts is not None and r.counts.credit_price_hour is not None:
-                    minutes = minutes_due(r.counts, used, None)
-                    due = credits_for(minutes, r.counts.credit_price_hour)
-                    _take_in_turn(left, (r.pass_, *r.lots), due)
+                    _take_in_turn(left, (r.pass_, *r.lots), cost(r.counts, used))
         facts.credits_by_instant[at] = left
     return facts.credits_by_instant[at]
 
@@ -136,17 +134,22 @@ def _take_in_turn(left: dict[str, int], lots: Sequence[str], due: int) -> None:
             due -= part
 
 
-def minutes_due(terms: MinuteTerms, used: timedelta, remaining: int | None) -> int:
+def cost(terms: MinuteTerms, used: timedelta) -> int:
+    """What so much time costs: minutes, or credits by the hour (C-06, C-07)."""
+    minutes = minutes_due(terms, used)
+    hourly = terms.credit_price_hour
+    return minutes if hourly is None else credits_for(minutes, hourly)
+
+
+def minutes_due(terms: MinuteTerms, used: timedelta) -> int:
     """The minutes that a segment of this length costs (C-06, P-07).
 
-    Rounded up to `increment_minutes`, at least `minimum_minutes`, at most what is left (None: the
-    pass is gone and nobody knows); nothing for a segment of no length. Elapsed time counts in
-    whole seconds, half-up, before it is rounded.
+    Rounded up to `increment_minutes`, at least `minimum_minutes`; nothing for a segment of no
+    length. Elapsed time counts in whole seconds, half-up, before it is rounded.
     """
     used_s = (used + timedelta(milliseconds=500)) // timedelta(seconds=1)
     if used_s <= 0:
         return 0
     minutes = -(-used_s // 60)
     rounded = -(-minutes // terms.increment_minutes) * terms.increment_minutes
-    due = max(rounded, terms.minimum_minutes)
-    return due if remaining is None else max(0, min(due, remaining))
+    return max(rounded, terms.minimum_minutes)

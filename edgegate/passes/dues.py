@@ -1,10 +1,10 @@
 """What visits owe, as happenings: spent when they begin, debited, charged or refunded at an end."""
 
 from collections.abc import Collection
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from edgegate.passes import visits
-from edgegate.passes.coverage import minutes_due
+from edgegate.passes.coverage import cost
 from edgegate.passes.facts import Facts, Request, Span, counted, day_of
 from edgegate.passes.happenings import (
     Arrived,
@@ -20,7 +20,7 @@ from edgegate.passes.happenings import (
 )
 from edgegate.passes.model import Channel
 from edgegate.passes.payment import Payment, still_covers
-from edgegate.passes.prices import charge, credits_for
+from edgegate.passes.prices import charge
 from edgegate.passes.reasons import ClosingReason
 from edgegate.passes.state import MinuteTerms, Session, Tab
 
@@ -161,9 +161,9 @@ def _refunds(
     for d in debits:
         kept = d.amount if d.from_ <= at else 0
         if d.counts is not None and d.until is not None and d.from_ <= at < d.until:
-            cost = due.get(d.from_, _cost(d.counts, counted(d.from_, at, booked)))
-            kept = min(d.amount, cost)
-            due[d.from_] = cost - kept
+            comes_to = due.get(d.from_, cost(d.counts, counted(d.from_, at, booked)))
+            kept = min(d.amount, comes_to)
+            due[d.from_] = comes_to - kept
         if kept < d.amount:
             back = d.amount - kept
             refund = Refunded(
@@ -187,19 +187,12 @@ def _minutes(counts: MinuteTerms | None, amount: int) -> int:
     return 0 if counts is None or counts.credit_price_hour is not None else amount
 
 
-def _cost(counts: MinuteTerms, used: timedelta) -> int:
-    """What so much time costs: minutes, or credits by the hour (C-06, C-07)."""
-    minutes = minutes_due(counts, used, None)
-    hourly = counts.credit_price_hour
-    return minutes if hourly is None else credits_for(minutes, hourly)
-
-
 def _debits(session: Session, facts: Facts, request: Request) -> list[Debited]:
     """What a segment that is counted by time costs at its end (C-06, C-07)."""
     segment = session.segment
     if segment is None or segment.counts is None or segment.pass_ is None:
         return []
-    due = _cost(segment.counts, visits.time_on(session, facts, request.at))
+    due = cost(segment.counts, visits.time_on(session, facts, request.at))
     debits = []
     for lot in segment.passes:
         left = facts.remaining.get(lot)

@@ -108,26 +108,25 @@ def test_a_sale_counts_with_its_day_price_or_its_minimum_charge_o05() -> None:
 
 
 @pytest.mark.parametrize(
-    ("used", "left", "due"),
+    ("used", "due", "priced"),
     [
-        (timedelta(0), 100, 0),
-        (timedelta(milliseconds=499), 100, 0),
-        (timedelta(milliseconds=500), 100, 10),
-        (timedelta(minutes=10), 100, 10),
-        (timedelta(minutes=10, milliseconds=500), 100, 15),
-        (timedelta(minutes=16), 100, 20),
-        (timedelta(minutes=16), 18, 18),
-        (timedelta(minutes=16), 0, 0),
-        (timedelta(minutes=16), -3, 0),
-        (timedelta(minutes=16), None, 20),
-        (timedelta(minutes=-16), None, 0),
+        (timedelta(0), 0, 0),
+        (timedelta(milliseconds=499), 0, 0),
+        (timedelta(milliseconds=500), 10, 50),
+        (timedelta(minutes=10), 10, 50),
+        (timedelta(minutes=10, milliseconds=500), 15, 75),
+        (timedelta(minutes=16), 20, 100),
+        (timedelta(minutes=-16), 0, 0),
     ],
 )
-def test_minutes_are_rounded_up_and_no_more_than_is_left_c06(
-    used: timedelta, left: int | None, due: int
+def test_time_is_rounded_up_before_it_is_priced_c06_c07(
+    used: timedelta, due: int, priced: int
 ) -> None:
     terms = MinuteTerms(increment_minutes=5, minimum_minutes=10)
-    assert coverage.minutes_due(terms, used, left) == due
+    hourly = MinuteTerms(increment_minutes=5, minimum_minutes=10, credit_price_hour=300)
+    assert coverage.minutes_due(terms, used) == due
+    assert coverage.cost(terms, used) == due
+    assert coverage.cost(hourly, used) == priced
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 from sqlalchemy import select, update
 
-from edgegate.passes.coverage import minutes_due
+from edgegate.passes.coverage import cost
 from edgegate.passes.happenings import (
     Granted,
     Happening,
@@ -24,7 +24,7 @@ from edgegate.passes.happenings import (
     WifiStopped,
 )
 from edgegate.passes.model import Pass
-from edgegate.passes.prices import charge, credits_for
+from edgegate.passes.prices import charge
 from edgegate.passes.state import Session, Tab
 from edgegate.passes.visits import with_tab
 from edgegate.store.chain import Entry
@@ -86,13 +86,8 @@ def due(session: Session, until: datetime) -> Due:
         tabs = with_tab(tabs, Tab(sale=segment.sale, used_s=used_s))
     if segment.counts is None or segment.pass_ is None:
         return Due(tabs=tabs)
-    amount = minutes_due(segment.counts, used, None)
-    hourly = segment.counts.credit_price_hour
-    return Due(
-        takes=(segment.pass_, *segment.lots),
-        amount=amount if hourly is None else credits_for(amount, hourly),
-        tabs=tabs,
-    )
+    takes = (segment.pass_, *segment.lots)
+    return Due(takes=takes, amount=cost(segment.counts, used), tabs=tabs)
 
 
 async def abandon(tx: Transaction, device: str, by: By) -> int:

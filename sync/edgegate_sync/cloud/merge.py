@@ -6,17 +6,15 @@ after it. Nothing here asks whether an entry was right; it only says what is giv
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import groupby
 
 from msgspec import Struct
 
 from edgegate.passes import chain
-from edgegate.passes.coverage import minutes_due
+from edgegate.passes.coverage import cost
 from edgegate.passes.facts import Request
 from edgegate.passes.model import Channel
-from edgegate.passes.prices import credits_for
-from edgegate.passes.state import MinuteTerms
 from edgegate.passes.windows import is_open
 from edgegate_sync.cloud.usage import Known, Use, Visit, elapsed
 
@@ -124,7 +122,7 @@ def _time_given_back(spending: Spending, standing: Sequence[Spending]) -> dict[s
     overlap = elapsed(spans, spent.from_, spending.ends_at)
     if spent.counts is None or not overlap:
         return {}
-    kept = min(spending.total, _due(spent.counts, spending.ends_at - spent.from_ - overlap))
+    kept = min(spending.total, cost(spent.counts, spending.ends_at - spent.from_ - overlap))
     return _from_the_last(spending, spending.total - kept)
 
 
@@ -132,12 +130,6 @@ def _same_time(one: Spending, other: Spending) -> bool:
     """One stay at one place, or one pass: there a customer's time counts once (C-06)."""
     shared = {u.spent.pass_ for u in one.uses} & {u.spent.pass_ for u in other.uses}
     return bool(shared) or one.first.spent.location == other.first.spent.location
-
-
-def _due(terms: MinuteTerms, used: timedelta) -> int:
-    minutes = minutes_due(terms, used, None)
-    hourly = terms.credit_price_hour
-    return minutes if hourly is None else credits_for(minutes, hourly)
 
 
 def _from_the_last(spending: Spending, amount: int) -> dict[str, int]:

@@ -174,7 +174,7 @@ async def _price(tx: Transaction, p: Pass, r: Reservation, request: Request, fac
             terms = MinuteTerms(
                 increment_minutes=p.increment_minutes, minimum_minutes=p.minimum_minutes
             )
-            length = minutes_due(terms, r.until - r.from_, None)
+            length = minutes_due(terms, r.until - r.from_)
     if p.unit is Unit.MINUTE:
         return length
     resource = (await records_of(tx, "resource", Resource, [r.resource or ""])).get(
