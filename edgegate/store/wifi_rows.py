@@ -123,6 +123,15 @@ def newest_grant(ledger: sqlite3.Connection, place: str, station: str) -> Grant 
     return None if row is None or not station else _grant(row)
 
 
+def was_accepted(ledger: sqlite3.Connection, customer: str, station: str) -> bool:
+    """Whether a device came in by a customer's right lately."""
+    found = ledger.execute(
+        "SELECT 1 FROM wifi_grant WHERE customer = ? AND station = ? AND station <> '' LIMIT 1",
+        (customer, station),
+    )
+    return found.fetchone() is not None
+
+
 def online(ledger: sqlite3.Connection, key: Key) -> Online | None:
     """A session, whether it goes on or has stopped."""
     return next(_every(ledger, _IS_KEY, key), None)

@@ -80,6 +80,8 @@ class _Slow(Struct, frozen=True):
     """Nothing is decided yet: this verifier has to be checked first."""
 
     verifier: str
+    device: str
+    """The one that asks, where it came in by this login before."""
 
 
 class _Question(Struct, frozen=True):
@@ -127,7 +129,7 @@ class Access:
         try:
             found = await self._ask(question)
             if isinstance(found, _Slow) and isinstance(proof, LoginProof):
-                fits = await self._slowly.fits(found.verifier, proof.password)
+                fits = await self._slowly.fits(found.verifier, proof.password, found.device)
                 checked = (found.verifier, fits)
                 found = await self._ask(
                     _Question(proof, question.number, asking, self._clock.now(), checked)
@@ -190,7 +192,9 @@ def _decided(
             return _turned_away(question, location, reason, None, refusing)
         fits = known(credential, question)
         if fits is None:
-            return _Slow(credential.verifier)
+            station = question.asking.station
+            came = wifi_rows.was_accepted(books.ledger, credential.customer, station)
+            return _Slow(credential.verifier, station if came else "")
         if not fits:
             reason = Reason.CREDENTIAL_FORGED
             return _turned_away(question, location, reason, credential, refusing)

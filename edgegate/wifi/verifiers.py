@@ -48,13 +48,22 @@ KEPT_MAX = 1024
 WAITING_MAX = 64
 """Passwords that may wait for argon2, which takes one at a time; one more is dropped."""
 
+GUESSES_MAX = 10
+"""Wrong passwords for one login in a row; whoever tries more waits: people choose poor ones."""
+
+GUESS_S = 60.0
+"""After that, so long for each: 1440 a day."""
+
+GUESSED_MAX = 4096
+"""Logins whose wrong passwords are counted; with one more the one begun first is forgotten."""
+
 _ARGON = "$argon2id$"
 
 _hasher = argon2.PasswordHasher(time_cost=2, memory_cost=MEMORY_KIB, parallelism=1)
 
 
 class CrowdedError(Exception):
-    """Too many passwords wait to be checked: the access point is to ask again."""
+    """Too many passwords wait or were wrong: this one is not looked at, now."""
 
 
 def of_chosen(password: bytes) -> str:
@@ -95,6 +104,31 @@ def digest_of(verifier: str) -> str:
     return hashlib.sha256(verifier.encode()).hexdigest()[:16]
 
 
+class Guesses:
+    """How many wrong passwords may still be tried, for each login: some at once, then few."""
+
+    def __init__(self, now_s: Callable[[], float]) -> None:
+        self._now_s = now_s
+        self._spent_until_s: dict[object, float] = {}
+        """When all that was tried will be forgiven."""
+
+    def take(self, login: object) -> bool:
+        """Spend one; whether there was one."""
+        now_s = self._now_s()
+        until_s = max(self._spent_until_s.get(login, now_s), now_s) + GUESS_S
+        if until_s - now_s > GUESSES_MAX * GUESS_S:
+            return False
+        if login not in self._spent_until_s and len(self._spent_until_s) >= GUESSED_MAX:
+            del self._spent_until_s[next(iter(self._spent_until_s))]
+        self._spent_until_s[login] = until_s
+        return True
+
+    def give_back(self, login: object) -> None:
+        """What was tried was no guess."""
+        if login in self._spent_until_s:
+            self._spent_until_s[login] -= GUESS_S
+
+
 class Slowly:
     """Checks passwords against argon2id, one at a time in a thread, and remembers what came of it.
 
@@ -107,6 +141,7 @@ class Slowly:
         self._now_s = now_s
         self._key = os.urandom(32)
         self._known: dict[bytes, tuple[bool, float]] = {}
+        self._guesses = Guesses(now_s)
         self._turn = asyncio.Semaphore(1)
         self._waiting = 0
 
@@ -115,17 +150,23 @@ class Slowly:
         found = self._known.get(self._name(verifier, password))
         return None if found is None or found[1] <= self._now_s() else found[0]
 
-    async def fits(self, verifier: str, password: bytes) -> bool:
-        """Whether it fits.
+    async def fits(self, verifier: str, password: bytes, device: str = "") -> bool:
+        """Whether it fits; a `device` that came in by this login before has guesses of its own.
+
+        So nobody is kept out for what strangers try in their name.
 
         Raises:
-            CrowdedError: too many wait already.
+            CrowdedError: too many wait already, or too many were wrong.
         """
         known = self.known(verifier, password)
         if known is not None:
             return known
         if self._waiting >= WAITING_MAX:
             raise CrowdedError(f"{WAITING_MAX} passwords wait to be checked")
+        login = (verifier, device)
+        if not self._guesses.take(login):
+            raise CrowdedError("too many wrong passwords for one login")
+        is_wrong = False
         self._waiting += 1
         try:
             async with self._turn:
@@ -134,9 +175,12 @@ class Slowly:
                 if known is None:
                     known = await asyncio.to_thread(_verified, verifier, password)
                     self._remember(verifier, password, known)
+                    is_wrong = not known
                 return known
         finally:
             self._waiting -= 1
+            if not is_wrong:
+                self._guesses.give_back(login)
 
     def _remember(self, verifier: str, password: bytes, fits: bool) -> None:
         if len(self._known) >= KEPT_MAX:

@@ -4,12 +4,14 @@ import asyncio
 import hashlib
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from edgegate.wifi import verifiers
 from edgegate.wifi.attributes import AcctStatusType, Attribute, Code
 from edgegate.wifi.hiding import hide_password
 from edgegate.wifi.packet import Packet, TypeAndValue, decode, encode_request, number
@@ -78,14 +80,14 @@ async def test_counters_beyond_all_bounds_count_nothing_and_stop_nobody(site: Wi
             Attribute.ACCT_DELAY_TIME,
         )
     )
-    time = (int(Attribute.ACCT_SESSION_TIME), number(60))
+    minute = (int(Attribute.ACCT_SESSION_TIME), number(60))
     async with site.serving(eap="no") as app:
         told = (await joined(site), PHONE)
         statuses = AcctStatusType.START, AcctStatusType.INTERIM_UPDATE, AcctStatusType.STOP
         for name in (b"odd", b"even"):
             start = accounting(statuses[0], name, *told)
             assert (await answer_to(site.acct_port, start)).code == Code.ACCOUNTING_RESPONSE
-        await answer_to(site.acct_port, accounting(statuses[1], b"even", *told, time))
+        await answer_to(site.acct_port, accounting(statuses[1], b"even", *told, minute))
         for status in statuses:
             packet = accounting(status, b"odd", *told, *beyond)
             assert (await answer_to(site.acct_port, packet)).code == Code.ACCOUNTING_RESPONSE
@@ -123,3 +125,24 @@ async def test_who_has_only_an_access_points_address_lets_no_device_in(site: Wif
     nas = 'require_message_authenticator = "no"'
     async with site.serving(eap="no", nas=nas):
         assert (await answer_to(site.auth_port, forged)).code == Code.ACCESS_ACCEPT
+
+
+async def test_a_password_is_not_guessed_and_its_owners_phone_comes_in(
+    site: WifiSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verifiers, "_verified", lambda _verifier, password: password == b"right")
+    chosen = await asyncio.to_thread(verifiers.of_chosen, b"right")
+    await asyncio.to_thread(site.put, site.login("ana", chosen))
+    async with site.serving(eap="no"):
+        assert (await answer_to(site.auth_port, access("ana", "right", PHONE))).code == 2
+    # The appliance begins anew, and knows no password any more.
+    async with site.serving(eap="no") as app:
+        refused = [await answer_to(site.auth_port, access("ana", f"{n}")) for n in range(10)]
+        assert {answer.code for answer in refused} == {Code.ACCESS_REJECT}
+        with asking(site.auth_port) as made:
+            made.send(access("ana", "right"))
+            ends_s = time.monotonic() + WAIT_S
+            while not app.wifi.server.counts["ap", "too many wrong passwords for one login"]:
+                assert time.monotonic() < ends_s
+                await asyncio.sleep(0.01)
+        assert (await answer_to(site.auth_port, access("ana", "right", PHONE))).code == 2
