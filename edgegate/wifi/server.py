@@ -113,7 +113,8 @@ class Server:
             self.counts[nas.id, "no EAP here"] += 1
             return _REJECTED
         state = packet.first(Attribute.STATE)
-        step: Step = self.eap.step(eap, state, mtu=packet.number(Attribute.FRAMED_MTU))
+        mtu = packet.number(Attribute.FRAMED_MTU)
+        step: Step = self.eap.step(eap, state, mtu=mtu, source=nas.host)
         refusal: Verdict | None = None
         if isinstance(step, Proven):
             verdict = await self._verdict(step.proof, asking, nas)

@@ -93,6 +93,31 @@ def test_a_conversation_without_end_ends() -> None:
     assert rounds == ROUNDS_MAX + 1
 
 
+def test_a_crowd_at_one_access_point_leaves_room_to_the_others() -> None:
+    clock = Clock()
+    eap = EapServer(identity(), half_open_max=8, now=clock)
+    device = tunnelled()
+    step = eap.step(device.first(), None, source="quiet")
+    for _ in range(50):
+        assert isinstance(eap.step(tunnelled().first(), None, source="crowded"), Challenge)
+    other = eap.step(tunnelled().first(), None, source="other")
+    assert isinstance(step, Challenge)
+    assert isinstance(other, Challenge)
+    answer = device.answer(step.eap)
+    assert isinstance(eap.step(answer, step.state, source="quiet"), Challenge)
+    assert len(eap.half_open) == 8
+    assert eap.half_open.dropped == 44
+
+
+def test_nobody_goes_on_with_what_began_at_another_access_point() -> None:
+    eap, device = server(), tunnelled()
+    step = eap.step(device.first(), None, source="one")
+    assert isinstance(step, Challenge)
+    answer = device.answer(step.eap)
+    assert isinstance(eap.step(answer, step.state, source="other"), Failed)
+    assert isinstance(eap.step(answer, step.state, source="one"), Challenge)
+
+
 def test_at_most_so_many_are_half_open_and_the_one_silent_longest_goes() -> None:
     clock = Clock()
     eap = EapServer(identity(), half_open_max=3, now=clock)

@@ -1,6 +1,6 @@
 """The conversations under way: so many at most, and none that has fallen silent."""
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from secrets import token_bytes
 
@@ -24,14 +24,17 @@ class Conversation:
         "method",
         "packet_max",
         "rounds",
+        "source",
         "spoke_at_s",
         "state",
         "tried",
         "verdict",
     )
 
-    def __init__(self, state: bytes, identifier: int) -> None:
+    def __init__(self, state: bytes, identifier: int, source: str) -> None:
         self.state = state
+        self.source = source
+        """By which access point it came: nobody else can go on with it."""
         self.identifier = identifier
         """That of the request which the device is to answer."""
         self.identity = ""
@@ -48,13 +51,17 @@ class Conversation:
 
 
 class HalfOpen:
-    """A table by State; when it is full, the conversation that was silent longest goes."""
+    """A table by State; when it is full, the conversation that was silent longest goes.
+
+    It goes at the access point that has most of them: a flood at one leaves room to the others.
+    """
 
     def __init__(self, size_max: int, now: Callable[[], float]) -> None:
         self._size_max = size_max
         self._now = now
         # In the order in which they spoke last.
         self._conversations: OrderedDict[bytes, Conversation] = OrderedDict()
+        self._sizes: Counter[str] = Counter()
         self.dropped = 0
         """How many conversations gave way to others."""
         self.expired = 0
@@ -63,8 +70,8 @@ class HalfOpen:
     def __len__(self) -> int:
         return len(self._conversations)
 
-    def find(self, state: bytes | None) -> Conversation | None:
-        """The conversation with that State, if it is still under way."""
+    def find(self, state: bytes | None, source: str) -> Conversation | None:
+        """The conversation with that State by that access point, if it is still under way."""
         before_s = self._now() - SILENCE_S_MAX
         while self._conversations:
             silent = next(iter(self._conversations.values()))
@@ -72,11 +79,12 @@ class HalfOpen:
                 break
             self.forget(silent)
             self.expired += 1
-        return None if state is None else self._conversations.get(state)
+        found = None if state is None else self._conversations.get(state)
+        return found if found is not None and found.source == source else None
 
-    def open(self, identifier: int) -> Conversation:
+    def open(self, identifier: int, source: str) -> Conversation:
         """A new conversation, in which the device said something with that identifier."""
-        conversation = Conversation(token_bytes(STATE_BYTES), identifier)
+        conversation = Conversation(token_bytes(STATE_BYTES), identifier, source)
         self.keep(conversation)
         return conversation
 
@@ -84,11 +92,18 @@ class HalfOpen:
         """Hold a conversation that has just spoken."""
         conversation.spoke_at_s = self._now()
         self.forget(conversation)
-        if len(self._conversations) >= self._size_max:
-            self._conversations.popitem(last=False)
-            self.dropped += 1
         self._conversations[conversation.state] = conversation
+        self._sizes[conversation.source] += 1
+        if len(self._conversations) > self._size_max:
+            most = max(self._sizes.values())
+            every = self._conversations.values()
+            self.forget(next(c for c in every if self._sizes[c.source] == most))
+            self.dropped += 1
 
     def forget(self, conversation: Conversation) -> None:
         """Let go of a conversation, if it is there."""
-        self._conversations.pop(conversation.state, None)
+        if self._conversations.pop(conversation.state, None) is None:
+            return
+        self._sizes[conversation.source] -= 1
+        if not self._sizes[conversation.source]:
+            del self._sizes[conversation.source]

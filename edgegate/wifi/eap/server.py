@@ -51,34 +51,35 @@ class EapServer:
         self.half_open = HalfOpen(half_open_max, now)
         self._methods = {number: METHODS[number] for number in methods}
 
-    def step(self, eap: bytes, state: bytes | None, *, mtu: int | None = None) -> Step:
+    def step(
+        self, eap: bytes, state: bytes | None, *, mtu: int | None = None, source: str = ""
+    ) -> Step:
         """Take one EAP packet, joined from its EAP-Message attributes; it never raises.
 
-        `state` is the request's State attribute and `mtu` its Framed-MTU, if it has them.
+        `state` is the request's State attribute and `mtu` its Framed-MTU, if it has them; `source`
+        is the access point, which alone can go on with what began there.
         """
-        conversation = self.half_open.find(state)
+        conversation = self.half_open.find(state, source)
         if not eap:
             # RFC 3579 §2.1: an empty EAP-Message asks the server to begin.
-            return self._ask_identity()
+            return self._ask_identity(source)
         try:
             response = packet.decode_response(eap)
         except MalformedEapError as error:
             why = f"the device sent {error}"
             return Ignored(why) if conversation else Failed(_failure_of(eap), why)
         if response.type == Type.IDENTITY and not (conversation and conversation.method is None):
-            return self._begin(conversation, response, mtu)
+            if conversation is not None:
+                self.half_open.forget(conversation)
+            begun = self.half_open.open(response.identifier, source)
+            return self._identified(begun, response, mtu)
         if conversation is None:
             why = "the device goes on with a conversation that is over or was never begun"
             return Failed(packet.failure(response.identifier), why)
         return self._go_on(conversation, response, mtu)
 
-    def _ask_identity(self) -> Challenge:
-        return self._challenge(self.half_open.open(0), Type.IDENTITY, b"")
-
-    def _begin(self, before: Conversation | None, response: EapPacket, mtu: int | None) -> Step:
-        if before is not None:
-            self.half_open.forget(before)
-        return self._identified(self.half_open.open(response.identifier), response, mtu)
+    def _ask_identity(self, source: str) -> Challenge:
+        return self._challenge(self.half_open.open(0, source), Type.IDENTITY, b"")
 
     def _identified(
         self, conversation: Conversation, response: EapPacket, mtu: int | None
