@@ -25,6 +25,9 @@ TABLES = ("wifi_grant", "wifi_session", "wifi_learnt")
 GRANTS_KEPT = 4
 """So many Accepts of one device at one place are known by their Class; the oldest goes."""
 
+GRANTS_OF_ONE_MAX = 1024
+"""So many Accepts of one customer are known; then the oldest go by which nobody is on the Wi-Fi."""
+
 LEARNT_MAX = 16
 """So many learnt devices of one customer are kept; the one that ends first goes."""
 
@@ -189,6 +192,13 @@ def _accepted(ledger: sqlite3.Connection, n: Accepted, at: int) -> None:
         " WHERE place = ?1 AND station = ?2 AND customer = ?3 AND station <> ''"
         " ORDER BY at DESC, class LIMIT -1 OFFSET ?4)",
         (n.place, n.station, n.customer, GRANTS_KEPT),
+    )
+    ledger.execute(
+        "DELETE FROM wifi_grant WHERE class IN (SELECT class FROM wifi_grant"
+        " WHERE customer = ?1 ORDER BY at DESC, class LIMIT -1 OFFSET ?2)"
+        " AND NOT EXISTS (SELECT 1 FROM wifi_session s WHERE s.customer = ?1"
+        " AND s.stopped_at IS NULL AND s.class = wifi_grant.class)",
+        (n.customer, GRANTS_OF_ONE_MAX),
     )
     # Whoever has just proven who they are has a new right: old reasons to send them off are past.
     ledger.execute(

@@ -15,6 +15,9 @@ from edgegate.store.projection import instant, microseconds
 GONE_KEPT = timedelta(days=1)
 """How long it is known what a session was that has ended: packets come late, and twice."""
 
+ENDED_UNKNOWN_MAX = 1000
+"""So many sessions that were nobody's are known after their end."""
+
 DUE_MAX = 64
 """So many devices are to be disconnected in one round; the others in the next."""
 
@@ -260,9 +263,18 @@ def keep_unknown(ledger: sqlite3.Connection, row: Online) -> None:
 
 def end_unknown(ledger: sqlite3.Connection, key: Key, at: datetime, why: str) -> None:
     """A session that is nobody's has ended."""
-    ledger.execute(
+    ended = ledger.execute(
         f"UPDATE wifi_session SET stopped_at = ?, why = ? WHERE stopped_at IS NULL AND {_IS_KEY}",  # noqa: S608
         (microseconds(at), why, *key),
+    )
+    if not ended.rowcount:
+        return
+    ledger.execute(
+        "DELETE FROM wifi_session WHERE (place, number, station, customer) IN"
+        " (SELECT place, number, station, customer FROM wifi_session"
+        " WHERE customer = '' AND stopped_at IS NOT NULL"
+        " ORDER BY stopped_at DESC LIMIT -1 OFFSET ?)",
+        (ENDED_UNKNOWN_MAX,),
     )
 
 
