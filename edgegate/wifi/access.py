@@ -7,6 +7,7 @@ in a thread between a job that finds the verifier and one that decides.
 import logging
 import os
 import traceback
+from collections import Counter
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
@@ -35,6 +36,8 @@ from edgegate.wificonfig import VlanSection
 
 CLASS_BYTES = 12
 """No two Accepts of a site get the same by chance."""
+
+_WRONG = (Reason.UNKNOWN_CREDENTIAL, Reason.CREDENTIAL_FORGED)
 
 log = logging.getLogger(__name__)
 
@@ -113,6 +116,8 @@ class Access:
         self._rules = rules
         self._slowly = verifiers.Slowly()
         self.refusals = Refusals()
+        self.guessed: Counter[str] = Counter()
+        """By access point, how many passwords nobody looked at after too many wrong ones."""
 
     def station(self, mac: str) -> str:
         """Under what a device's address is recorded; empty for none."""
@@ -126,10 +131,11 @@ class Access:
         """
         at = self._clock.now()
         question = _Question(proof, self._number(proof), asking, at)
+        looked = False
         try:
             found = await self._ask(question)
             if isinstance(found, _Slow) and isinstance(proof, LoginProof):
-                fits = await self._slowly.fits(found.verifier, proof.password, found.device)
+                fits, looked = await self._look(found, proof, asking)
                 checked = (found.verifier, fits)
                 found = await self._ask(
                     _Question(proof, question.number, asking, self._clock.now(), checked)
@@ -147,7 +153,18 @@ class Access:
             return _refused(Reason.INTERNAL_ERROR, at)
         if isinstance(found, _Slow):
             raise verifiers.CrowdedError("the password was changed at this moment")
+        if found.reason in _WRONG and isinstance(proof, LoginProof) and not looked:
+            await self._slowly.pretend()
         return found
+
+    async def _look(self, slow: _Slow, proof: LoginProof, asking: Asking) -> tuple[bool, bool]:
+        """Whether a password that somebody chose fits, and whether it was looked at."""
+        try:
+            return await self._slowly.fits(slow.verifier, proof.password, slow.device), True
+        except verifiers.HastyError:
+            # It is refused, and not passed over: access points give up a server that is silent.
+            self.guessed[asking.nas] += 1
+            return False, False
 
     async def _ask(self, question: _Question) -> Verdict | _Slow:
         job = partial(_decided, question, self._rules, self._known, self.refusals)

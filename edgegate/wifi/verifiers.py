@@ -63,7 +63,11 @@ _hasher = argon2.PasswordHasher(time_cost=2, memory_cost=MEMORY_KIB, parallelism
 
 
 class CrowdedError(Exception):
-    """Too many passwords wait or were wrong: this one is not looked at, now."""
+    """Too many passwords wait to be checked: the access point is to ask again."""
+
+
+class HastyError(Exception):
+    """Too many passwords for one login were wrong: this one is not looked at, whatever it is."""
 
 
 def of_chosen(password: bytes) -> str:
@@ -144,6 +148,8 @@ class Slowly:
         self._guesses = Guesses(now_s)
         self._turn = asyncio.Semaphore(1)
         self._waiting = 0
+        self._pretending = 0
+        self._took_s = 0.0
 
     def known(self, verifier: str, password: bytes) -> bool | None:
         """Whether it fits, as far as that was found out lately; for any thread."""
@@ -156,7 +162,8 @@ class Slowly:
         So nobody is kept out for what strangers try in their name.
 
         Raises:
-            CrowdedError: too many wait already, or too many were wrong.
+            CrowdedError: too many wait already.
+            HastyError: too many were wrong.
         """
         known = self.known(verifier, password)
         if known is not None:
@@ -165,7 +172,7 @@ class Slowly:
             raise CrowdedError(f"{WAITING_MAX} passwords wait to be checked")
         login = (verifier, device)
         if not self._guesses.take(login):
-            raise CrowdedError("too many wrong passwords for one login")
+            raise HastyError
         is_wrong = False
         self._waiting += 1
         try:
@@ -173,7 +180,9 @@ class Slowly:
                 # Whoever waited may have waited for the same one.
                 known = self.known(verifier, password)
                 if known is None:
+                    began_s = self._now_s()
                     known = await asyncio.to_thread(_verified, verifier, password)
+                    self._took_s = self._now_s() - began_s
                     self._remember(verifier, password, known)
                     is_wrong = not known
                 return known
@@ -181,6 +190,20 @@ class Slowly:
             self._waiting -= 1
             if not is_wrong:
                 self._guesses.give_back(login)
+
+    async def pretend(self) -> None:
+        """Take as long as a look at a password, of those that there was none at.
+
+        So nobody learns by a watch which logins there are. Of many at once not all wait: they
+        would keep others out.
+        """
+        if self._pretending >= WAITING_MAX:
+            return
+        self._pretending += 1
+        try:
+            await asyncio.sleep(self._took_s)
+        finally:
+            self._pretending -= 1
 
     def _remember(self, verifier: str, password: bytes, fits: bool) -> None:
         if len(self._known) >= KEPT_MAX:

@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import os
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -139,10 +138,41 @@ async def test_a_password_is_not_guessed_and_its_owners_phone_comes_in(
     async with site.serving(eap="no") as app:
         refused = [await answer_to(site.auth_port, access("ana", f"{n}")) for n in range(10)]
         assert {answer.code for answer in refused} == {Code.ACCESS_REJECT}
-        with asking(site.auth_port) as made:
-            made.send(access("ana", "right"))
-            ends_s = time.monotonic() + WAIT_S
-            while not app.wifi.server.counts["ap", "too many wrong passwords for one login"]:
-                assert time.monotonic() < ends_s
-                await asyncio.sleep(0.01)
+        again = await answer_to(site.auth_port, access("ana", "right"))
+        assert again.code == Code.ACCESS_REJECT
+        assert again.first(Attribute.REPLY_MESSAGE) == refused[0].first(Attribute.REPLY_MESSAGE)
+        assert app.wifi.server._access.guessed == {"ap": 1}
         assert (await answer_to(site.auth_port, access("ana", "right", PHONE))).code == 2
+
+
+async def test_no_watch_and_no_sentence_tells_which_logins_there_are(
+    site: WifiSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verifiers, "_verified", lambda _verifier, password: password == b"right")
+    chosen = await asyncio.to_thread(verifiers.of_chosen, b"right")
+    await asyncio.to_thread(site.member, "bob")
+    await asyncio.to_thread(site.put, site.login("bob", chosen))
+    told: list[str] = []
+
+    async def pretend(_slowly: object) -> None:
+        told.append("pretended")
+
+    monkeypatch.setattr(verifiers.Slowly, "pretend", pretend)
+    asked: tuple[tuple[str, str, list[str]], ...] = (
+        ("ana", "wrong", ["pretended"]),
+        ("nobody", "wrong", ["pretended"]),
+        ("bob", "wrong", []),
+        # It is known by now that it does not fit.
+        ("bob", "wrong", ["pretended"]),
+        ("bob", "right", []),
+        ("ana", WORD, []),
+    )
+    sentences = set()
+    async with site.serving(eap="no"):
+        for name, word, expected in asked:
+            told.clear()
+            answer = await answer_to(site.auth_port, access(name, word))
+            assert told == expected, name
+            if answer.code == Code.ACCESS_REJECT:
+                sentences.add(answer.first(Attribute.REPLY_MESSAGE))
+    assert len(sentences) == 1

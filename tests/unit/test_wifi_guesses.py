@@ -12,8 +12,9 @@ from edgegate.wifi.verifiers import (
     GUESS_S,
     GUESSED_MAX,
     GUESSES_MAX,
-    CrowdedError,
+    WAITING_MAX,
     Guesses,
+    HastyError,
     Slowly,
 )
 
@@ -45,7 +46,7 @@ async def guess(slowly: Slowly, count: int, verifier: str = "ana") -> int:
     """Try so many wrong passwords; how many were looked at."""
     looked = 0
     for _ in range(count):
-        with suppress(CrowdedError):
+        with suppress(HastyError):
             assert not await slowly.fits(verifier, os.urandom(8))
             looked += 1
     return looked
@@ -68,7 +69,7 @@ async def test_who_guesses_keeps_out_neither_others_nor_devices_that_were_there(
     slowly = Slowly(Watch())
     assert await slowly.fits("ana", RIGHT)
     assert await guess(slowly, 50) == GUESSES_MAX
-    with pytest.raises(CrowdedError, match="wrong"):
+    with pytest.raises(HastyError):
         await slowly.fits("ana", b"once more")
     # What is known needs no look; her phone has guesses of its own; Bob is somebody else.
     assert await slowly.fits("ana", RIGHT)
@@ -116,3 +117,18 @@ def test_logins_are_counted_up_to_a_number() -> None:
         assert guesses.take(number)
     assert len(guesses._spent_until_s) == GUESSED_MAX
     guesses.give_back("nobody")
+
+
+async def test_of_many_that_pretend_not_all_wait(looked_at: list[bytes]) -> None:
+    slowly = Slowly()
+    await slowly.pretend()
+    assert await slowly.fits("ana", RIGHT)
+    assert looked_at
+    slowly._took_s = 3600
+    many = [asyncio.create_task(slowly.pretend()) for _ in range(WAITING_MAX + 5)]
+    done, _ = await asyncio.wait(many, return_when=asyncio.FIRST_COMPLETED)
+    assert done <= set(many[WAITING_MAX:])
+    for one in many:
+        one.cancel()
+    await asyncio.gather(*many, return_exceptions=True)
+    assert slowly._pretending == 0
