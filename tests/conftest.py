@@ -1,5 +1,6 @@
-"""What every test gets: a guard against code that blocks the event loop, and the soak switch."""
+"""What every test gets: a guard against code that blocks the event loop, and what is left out."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -16,11 +17,30 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the campaigns to `make soak`: they take hours, and say so by not being collected."""
-    if not config.getoption("--soak"):
-        campaigns = [item for item in items if item.get_closest_marker("soak")]
-        items[:] = [item for item in items if item not in campaigns]
-        config.hook.pytest_deselected(items=campaigns)
+    """Leave the campaigns to `make soak`: they take hours, and say so by not being collected.
+
+    So do tests of network namespaces, where nobody can make any.
+    """
+    left = [] if config.getoption("--soak") else [i for i in items if i.get_closest_marker("soak")]
+    if not _makes_namespaces():
+        left += [i for i in items if i.get_closest_marker("namespaces") and i not in left]
+    items[:] = [item for item in items if item not in left]
+    if left:
+        config.hook.pytest_deselected(items=left)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if not _makes_namespaces():
+        terminalreporter.write_sep("!", "NOT TESTED: a real access point", red=True)
+        terminalreporter.write_line(
+            "Tests marked `namespaces` join hostapd over a cable between network namespaces, which"
+            " only root can make: run `sudo make test`. Where CI is set they run, and fail without."
+        )
+
+
+def _makes_namespaces() -> bool:
+    """Whether to try: root can, and a build that nobody watches must not pass without."""
+    return os.geteuid() == 0 or bool(os.environ.get("CI"))
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,6 @@
 """A device at a real access point: it joins by a pass, and leaves when the pass is used up."""
 
 import asyncio
-import os
 import signal
 import time
 from collections.abc import Callable
@@ -11,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from edgegate.passes.model import Unit
+from edgegate.passes.model import Location, Unit
 from rig.wifi import WAIT_S, WifiSite
 from rig.wired import Program, cable
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces are root's to make")
+pytestmark = pytest.mark.namespaces
 
 WORD = "generated-word"
 
@@ -110,5 +109,44 @@ async def test_an_access_point_that_dies_settles_its_sessions_when_it_is_back(
                 site, "wifi.started", lambda e: e["number"] != first["number"], wire.access_point
             )
             assert again["customer"] == "ana"
+        finally:
+            await device.stop()
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(600)
+async def test_minutes_count_as_far_as_the_access_point_told(site: WifiSite) -> None:
+    """An interim takes a minute to come: hostapd knows no shorter interval."""
+    hq = Location(id="hq", timezone="Europe/Berlin", wifi_idle_minutes=15)
+    await asyncio.to_thread(site.put, hq)
+    await asyncio.to_thread(site.member, "ana", WORD, unit=Unit.MINUTE, amount=60)
+    async with (
+        cable(site.directory, site.auth_port, site.acct_port) as wire,
+        site.serving(wifi="interim_s = 60") as app,
+    ):
+        await wire.access_point.start()
+        device = await asyncio.to_thread(wire.device, network(site))
+        await device.start()
+        try:
+            await until_entry(site, "wifi.started", lambda _: True, wire.access_point, device)
+            told = 0
+            ends_s = time.monotonic() + 60 + WAIT_S
+            while not told:
+                assert time.monotonic() < ends_s, "no interim came"
+                await asyncio.sleep(1)
+                await app.wifi.accounting.flush()
+                ((told,),) = await asyncio.to_thread(site.rows, "SELECT seconds FROM wifi_session")
+            assert 60 <= told < 120
+            # Both lose their power: nobody tells of the end.
+            await wire.access_point.stop(signal.SIGKILL)
+            await device.stop(signal.SIGKILL)
+            site.ahead = timedelta(minutes=4)
+            await app.wifi.accounting.flush()
+            lost = await until_entry(site, "wifi.stopped", lambda e: "why" in e)
+            assert (lost["why"], lost["seconds"]) == ("lost", told)
+            site.ahead = timedelta(minutes=25)
+            closed = await until_entry(site, "session.closed", lambda _: True)
+            assert closed["reason"] == "wifi_idle"
+            assert told // 60 <= closed["minutes"] <= told // 60 + 1
         finally:
             await device.stop()

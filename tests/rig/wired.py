@@ -97,9 +97,12 @@ class Cable:
         program = shutil.which("hostapd", path=PATH) or "hostapd"
         self.access_point = Program(program, "-dd", str(file), log=directory / "hostapd.log")
 
-    async def lay(self) -> None:
-        """Make the namespace and the cable into it."""
+    async def make_room(self) -> None:
+        """Make the namespace, as root may."""
         await _ip("netns", "add", self._name)
+
+    async def lay(self) -> None:
+        """Lay the cable into it."""
         await _ip(
             *("link", "add", self._point, "type", "veth"),
             *("peer", "name", self._device, "netns", self._name),
@@ -128,6 +131,7 @@ class Cable:
 async def cable(directory: Path, auth_port: int, acct_port: int) -> AsyncIterator[Cable]:
     """A cable that is there for as long as the context is open."""
     made = await asyncio.to_thread(Cable, directory, uuid4().hex[:10], auth_port, acct_port)
+    await made.make_room()
     try:
         await made.lay()
         yield made
