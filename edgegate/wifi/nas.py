@@ -46,9 +46,11 @@ class Nas(Struct, frozen=True, kw_only=True, gc=False):
 def twin(nas: Nas, place: int) -> Nas:
     """An access point as a test acts it from this very computer: its secret, at an own address.
 
-    `place` is its place in the configuration; nothing from outside comes from 127.0.0.0/8.
+    `place` is its place in the configuration; nothing from outside comes from 127.0.0.0/8. The
+    test signs, and whatever else runs on this computer has to know the secret, too.
     """
-    return replace(nas, network=IPv4Network(IPv4Address(_TWINS + 1 + place)))
+    own = IPv4Network(IPv4Address(_TWINS + 1 + place))
+    return replace(nas, network=own, signing=Signing.YES)
 
 
 class NasTable:

@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 from ipaddress import IPv4Network
 
 import pytest
+from msgspec.structs import replace
 
 from edgegate.wifi import asking
 from edgegate.wifi.attributes import Attribute, Code
-from edgegate.wifi.nas import Nas, NasTable, twin
+from edgegate.wifi.nas import Nas, NasTable, Signing, twin
 from edgegate.wifi.packet import Reply, decode, encode_reply
 from edgegate.wifi.probe import Plan, Probe
 
@@ -142,3 +143,8 @@ def test_a_twin_is_found_before_the_network_it_stands_in() -> None:
     assert [nas and nas.id for nas in names] == ["ap", "all", "all"]
     assert table.find("192.0.2.7") is None
     assert len({twin(NAS, place).network for place in range(256)}) == 256
+
+
+def test_nobody_on_this_computer_asks_as_a_twin_without_a_signature() -> None:
+    for signing in Signing:
+        assert twin(replace(NAS, signing=signing), 0).signing is Signing.YES
