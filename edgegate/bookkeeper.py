@@ -103,6 +103,11 @@ class Bookkeeper:
         if self._books is not None:
             self._books.clock_trusted = trusted
 
+    @property
+    def is_computing(self) -> bool:
+        """Whether the database thread has the interpreter: not while it commits or has no job."""
+        return self._thread.is_computing
+
     def locked_down(self, doors: Iterable[str]) -> list[str]:
         """Which of these doors are in a lockdown; none while the store is not open."""
         books = self._books

@@ -10,9 +10,10 @@ from msgspec import Struct
 
 from edgegate.store.errors import StorageFailedError
 
-BESIDE_DOORS_MAX = 1
-"""Others that a commit carries after somebody at a door: a hundred who join the Wi-Fi at once do
-not keep the door waiting, and taps without end do not keep them out for ever."""
+BESIDE_DOORS_MAX = 4
+"""Others that a commit carries after somebody at a door, if they were left behind for a door just
+before: a hundred who join the Wi-Fi at once keep no single tap waiting, and taps without end do not
+keep them out for ever."""
 
 
 class Urgency(IntEnum):
@@ -41,6 +42,10 @@ class Limits(Struct, frozen=True, kw_only=True):
     """A commit quicker than this is not worth waiting to share."""
     patience_s_max: float = 0.005
     """The longest that a group waits for others to join it."""
+    crowd_max: int = 256
+    """Jobs for the Wi-Fi in one transaction, which ends when somebody comes to a door."""
+    crowd_pause_s_max: float = 0.05
+    """The longest that those who join the Wi-Fi are kept waiting to share a commit."""
     recover_retry_s: float = 5.0
     """The pause after a failed repair; until then every job is refused at once."""
 
@@ -119,6 +124,10 @@ class Waiting(Generic[S]):
     def __bool__(self) -> bool:
         return any(self._queues)
 
+    def crowd(self) -> int:
+        """How many wait for the Wi-Fi, if nobody waits at a door."""
+        return 0 if self._queues[Urgency.DOOR] else len(self._queues[Urgency.WIFI])
+
     def push(self, job: Job[S]) -> None:
         """Let a job wait."""
         self._queues[job.urgency].append(job)
@@ -127,11 +136,14 @@ class Waiting(Generic[S]):
         """Take the most urgent job; there must be one."""
         return next(queue for queue in self._queues if queue).popleft()
 
-    def pop_for(self, group: list[Job[S]]) -> Job[S] | None:
-        """Take the most urgent job, if it may share the transaction of `group`."""
+    def pop_for(self, group: list[Job[S]], beside_doors_max: int) -> Job[S] | None:
+        """Take the most urgent job, if it may share the transaction of `group`.
+
+        After somebody at a door so many others may.
+        """
         for queue in self._queues:
             if queue:
-                return queue.popleft() if _may_join(queue[0], group) else None
+                return queue.popleft() if _may_join(queue[0], group, beside_doors_max) else None
         return None
 
     def pop_hasty(self) -> list[Job[S]]:
@@ -150,10 +162,17 @@ class Waiting(Generic[S]):
         return jobs
 
 
-def _may_join(job: Job[S], group: list[Job[S]]) -> bool:
+def doors_of(group: list[Job[S]]) -> int:
+    """How many of a group are for somebody at a door."""
+    return sum(job.urgency is Urgency.DOOR for job in group)
+
+
+def _may_join(job: Job[S], group: list[Job[S]], beside_doors_max: int) -> bool:
     if job.scope is not Scope.LEDGER:
         return False
-    if job.urgency is not Urgency.DOOR and _beside_doors(group) >= BESIDE_DOORS_MAX:
+    if job.urgency is Urgency.DOOR:
+        return True
+    if doors_of(group) and _beside_doors(group) >= beside_doors_max:
         return False
     # Who stands at a door shall not wait for work that has time.
     return job.urgency is not Urgency.BACKGROUND or group[0].urgency is Urgency.BACKGROUND
@@ -161,7 +180,5 @@ def _may_join(job: Job[S], group: list[Job[S]]) -> bool:
 
 def _beside_doors(group: list[Job[S]]) -> int:
     """How many others came into a group after somebody at a door, who waits for them too."""
-    for place, job in enumerate(group):
-        if job.urgency is Urgency.DOOR:
-            return sum(other.urgency is not Urgency.DOOR for other in group[place:])
-    return 0
+    first = next(place for place, job in enumerate(group) if job.urgency is Urgency.DOOR)
+    return sum(job.urgency is not Urgency.DOOR for job in group[first:])

@@ -127,6 +127,11 @@ class DatabaseThread(Generic[S]):
         self._submit(Job(job, Scope.LEDGER, urgency, done))
 
     @property
+    def is_computing(self) -> bool:
+        """Whether it has jobs under way, other than to commit them."""
+        return self._worker is not None and self._worker.is_computing
+
+    @property
     def repairing(self) -> bool:
         """Whether it reads a damaged file whole now, and so answers nobody for a while."""
         return self._worker is not None and self._worker.repairing

@@ -11,7 +11,7 @@ from typing import Any, Generic
 
 from edgegate.ports import OperatingError
 from edgegate.store.errors import StoreUnavailableError
-from edgegate.store.jobs import Job, Limits, S, Scope, Waiting
+from edgegate.store.jobs import BESIDE_DOORS_MAX, Job, Limits, S, Scope, Urgency, Waiting, doors_of
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +29,10 @@ _STORAGE = _CORRUPT | {
 
 PATIENCE_SHARE = 0.25
 """The part of a commit's time that a group waits for others to join it."""
+
+CROWD_PAUSE = 5.0
+"""After a commit for the Wi-Fi alone the next such one waits so many times as long as that took, or
+until there is a whole group: few taps meet one, and those who join share it."""
 
 
 class Worker(Generic[S]):
@@ -53,8 +57,15 @@ class Worker(Generic[S]):
         """Whether the files are being repaired; read by the event loop."""
         self._repair_at_s = 0.0
         self._commit_s = 0.0
-        self._size_before = 1
+        self.is_computing = False
+        """Whether it works on jobs and wants the interpreter; read by the event loop."""
+        self._doors_before = 0
         self._waits_until_s = 0.0
+        self._left_behind = False
+        """Whether the last group was for a door, and others were left waiting."""
+        self._beside_doors_max = 0
+        self._crowd_at_s = 0.0
+        self._crowd_size = 0
 
     def main(
         self,
@@ -101,6 +112,7 @@ class Worker(Generic[S]):
             if self._broken is not None:
                 self._repair(store, self._broken)
             elif self._waiting:
+                self._let_crowd_gather()
                 self._run_group(store)
 
     def _wait(self, store: S) -> None:
@@ -126,6 +138,15 @@ class Worker(Generic[S]):
         else:
             self._waiting.push(item)
 
+    def _let_crowd_gather(self) -> None:
+        """Wait for the time of a commit for the Wi-Fi; it ends when somebody comes to a door."""
+        while 0 < self._waiting.crowd() < self._limits.crowd_max and not self._closing:
+            left_s = self._crowd_at_s - monotonic()
+            if left_s <= 0:
+                return
+            with suppress(Empty):
+                self._take(self._inbox.get(timeout=left_s))
+
     def _run_group(self, store: S) -> None:
         group = [self._waiting.pop_first()]
         try:
@@ -137,6 +158,7 @@ class Worker(Generic[S]):
                 case Scope.NONE:
                     _attempt(store, group[0])
         except sqlite3.Error as error:
+            self.is_computing = False
             self._fail(store, group, error)
         else:
             if isinstance(group[0].error, StoreUnavailableError):
@@ -149,7 +171,8 @@ class Worker(Generic[S]):
     def _run_ledger(self, store: S, group: list[Job[S]]) -> None:
         """Run the first job of the group, and all that may join it until it is committed."""
         ledger = store.ledger
-        self._waits_until_s = monotonic() + self._patience_s()
+        self.is_computing = True
+        self._size_up(group)
         ledger.execute("BEGIN IMMEDIATE")
         # The first job can be undone by undoing all, and so needs no savepoint.
         _attempt(store, group[0])
@@ -165,32 +188,52 @@ class Worker(Generic[S]):
             if job.error is not None:
                 ledger.execute("ROLLBACK TO job")
             ledger.execute("RELEASE job")
+        self.is_computing = False
         commits_at_s = monotonic()
         ledger.execute("COMMIT")
-        self._commit_s = monotonic() - commits_at_s
-        self._size_before = len(group)
+        committed_at_s = monotonic()
+        self._commit_s = committed_at_s - commits_at_s
+        self._doors_before = doors_of(group)
+        self._left_behind = bool(self._doors_before and self._waiting)
+        if group[0].urgency is Urgency.WIFI:
+            pause_s = min(self._commit_s * CROWD_PAUSE, self._limits.crowd_pause_s_max)
+            self._crowd_at_s = committed_at_s + pause_s
+
+    def _size_up(self, group: list[Job[S]]) -> None:
+        """Say who may join the first job of a group, and until when."""
+        is_for_door = group[0].urgency is Urgency.DOOR
+        # Others are left behind once, for whoever comes to a door alone.
+        self._beside_doors_max = BESIDE_DOORS_MAX if is_for_door and self._left_behind else 0
+        self._crowd_size = min(len(group) + self._waiting.crowd(), self._limits.crowd_max)
+        self._waits_until_s = monotonic() + self._patience_s()
+
+    def _is_full(self, group: list[Job[S]]) -> bool:
+        if group[0].urgency is not Urgency.WIFI:
+            return len(group) >= self._limits.group_max
+        # Those of a crowd who come meanwhile make up the next; somebody at a door goes along.
+        return len(group) >= self._crowd_size and self._waiting.crowd() > 0
 
     def _next_of(self, group: list[Job[S]]) -> Job[S] | None:
-        """The next job that may join; where several came together before, it is waited for."""
+        """The next job that may join; where several came to doors before, they are waited for."""
         self._drain()
-        if len(group) >= self._limits.group_max:
+        if self._is_full(group):
             return None
-        job = self._waiting.pop_for(group)
-        while job is None and len(group) < self._size_before and not self._waiting:
+        job = self._waiting.pop_for(group, self._beside_doors_max)
+        while job is None and 0 < doors_of(group) < self._doors_before and not self._waiting:
             try:
                 self._take(self._inbox.get(timeout=max(0.0, self._waits_until_s - monotonic())))
             except Empty:
                 return None
-            job = self._waiting.pop_for(group)
+            job = self._waiting.pop_for(group, self._beside_doors_max)
         return job
 
     def _patience_s(self) -> float:
         """How long a group waits for more, so that one slow commit carries those who come at once.
 
-        A part of what the commit takes, and only after a group of several: whoever comes alone is
+        A part of what the commit takes, and only after several at doors: whoever comes alone is
         never kept waiting.
         """
-        if self._size_before == 1 or self._commit_s < self._limits.patience_commit_s_min:
+        if self._doors_before <= 1 or self._commit_s < self._limits.patience_commit_s_min:
             return 0.0
         return min(self._commit_s * PATIENCE_SHARE, self._limits.patience_s_max)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from edgegate.store.errors import QueueFullError, StorageFailedError, StoreClosedError
-from edgegate.store.thread import ANSWERS_A_TURN, DatabaseThread, Limits, Urgency
+from edgegate.store.thread import DatabaseThread, Limits, Urgency
 from fakes.recording_store import (
     Gate,
     Recording,
@@ -151,45 +151,8 @@ async def test_the_door_comes_first(tmp_path: Path) -> None:
         gate.go_on.set()
         order = await thread.run(notes, Urgency.BACKGROUND)
         assert order == [f"{urgency.name} {number}" for urgency in Urgency for number in range(2)]
-        # One for the doors and one other, one for the other others. Background jobs have one of
-        # their own: nobody at a door waits for them.
+        # Nobody at a door waits for the others, and nobody but those behind for background jobs.
         assert (await thread.run(history)).count("COMMIT") == 3
-
-
-async def test_a_crowd_does_not_keep_a_door_waiting(tmp_path: Path) -> None:
-    async with serving(tmp_path) as thread:
-        gate = Gate()
-        holding = asyncio.create_task(thread.run_alone(gate, Urgency.DOOR))
-        await gate.reached()
-        crowd = [f"wifi {number}" for number in range(20)]
-        answered: list[str] = []
-        for name in crowd:
-            thread.post(note(name), Urgency.WIFI, lambda it, _: answered.append(str(it)))
-        thread.post(note("door"), Urgency.DOOR, lambda it, _: answered.append(str(it)))
-        gate.go_on.set()
-        await holding
-        assert await thread.run(notes, Urgency.BACKGROUND) == ["door", *crowd]
-        # One commit for the door and one of the crowd, one for the rest, one to look.
-        assert (await thread.run(history)).count("COMMIT") == 3
-    assert answered == ["door", *crowd]
-
-
-async def test_others_are_answered_a_few_in_each_turn(tmp_path: Path) -> None:
-    async with serving(tmp_path) as thread:
-        gate = Gate()
-        holding = asyncio.create_task(thread.run_alone(gate, Urgency.DOOR))
-        await gate.reached()
-        answered: list[str] = []
-        for number in range(3 * ANSWERS_A_TURN):
-            thread.post(note(f"{number}"), Urgency.WIFI, lambda it, _: answered.append(str(it)))
-        gate.go_on.set()
-        seen = {0}
-        while len(answered) < 3 * ANSWERS_A_TURN:
-            await asyncio.sleep(0)
-            seen.add(len(answered))
-        await holding
-    assert seen == {0, ANSWERS_A_TURN, 2 * ANSWERS_A_TURN, 3 * ANSWERS_A_TURN}
-    assert answered == [f"{number}" for number in range(3 * ANSWERS_A_TURN)]
 
 
 async def test_a_cancelled_caller_does_not_cancel_its_job(tmp_path: Path) -> None:
