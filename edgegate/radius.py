@@ -35,6 +35,7 @@ from edgegate.wifi.nas import Nas, NasTable, Signing, twin
 from edgegate.wifi.ownfiles import OwnFilesError
 from edgegate.wifi.server import Server
 from edgegate.wifi.sessions import Rules
+from edgegate.wifi.turns import Turns
 from edgegate.wifi.vendors import TEMPLATES
 from edgegate.wificonfig import NasConfig, VlanSection, WifiSection
 
@@ -74,12 +75,14 @@ class Wifi:
         sessions = Rules(interim=interim, devices_max=section.devices_max)
         self.accounting = Accounting(app.keeper, app.clock, sessions, self._access.refusals)
         self.endings = Endings(app.keeper, app.clock, self._disconnect)
+        turns = Turns(lambda: not app.quiet.is_set() or app.keeper.is_computing)
         self.server = Server(
             self._access,
             self.accounting,
             app.clock,
             methods=section.methods,
             interim_s=section.interim_s,
+            turns=turns,
             on_verdict=self._note_verdict,
         )
         known = tuple(self._nas.values())
@@ -91,14 +94,14 @@ class Wifi:
             table,
             self.server.authenticate,
             in_flight_max=limit,
-            quiet=app.quiet,
+            turns=turns,
         )
         self.bookkeeping = Endpoint(
             Service.ACCOUNTING,
             table,
             self.server.account,
             in_flight_max=limit,
-            quiet=app.quiet,
+            turns=turns,
         )
         self.accepted = 0
         self.refused = 0

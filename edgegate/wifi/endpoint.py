@@ -23,12 +23,13 @@ from edgegate.wifi.packet import (
     message_authenticator_matches,
     request_authenticator_matches,
 )
+from edgegate.wifi.turns import Turns
 from edgegate.wifi.workers import Workers
 
 IN_FLIGHT_MAX = 512
 """Requests being decided at once; a further one is dropped, and the access point asks again."""
 
-READS_MAX = 16
+READS_MAX = 8
 """Datagrams taken before everything else in the daemon gets its turn again."""
 
 RECEIVE_BUFFER_BYTES = 1 << 20
@@ -95,15 +96,15 @@ class Endpoint:
         *,
         in_flight_max: int = IN_FLIGHT_MAX,
         duplicates: Duplicates | None = None,
-        quiet: asyncio.Event | None = None,
+        turns: Turns | None = None,
     ) -> None:
-        """Prepare; where there are doors, `quiet` is set while nobody stands at one."""
+        """Prepare; what works on the same event loop shares its turns."""
         self._service = service
         self._code = int(_REQUESTS[service])
         self._table = table
         self._handler = handler
         self._in_flight_max = in_flight_max
-        self._quiet = quiet
+        self._turns = turns if turns is not None else Turns()
         self._duplicates = duplicates if duplicates is not None else Duplicates()
         self._signers: dict[str, None] = {}
         self.counts: Counter[tuple[str, str, str]] = Counter()
@@ -130,7 +131,7 @@ class Endpoint:
     async def deciding(self, send: Send) -> AsyncIterator[Receive]:
         """Decide what is received while the context is open; `send` takes the answers."""
         async with asyncio.TaskGroup() as tasks:
-            workers = Workers(self._decide, tasks, self._in_flight_max, self._quiet)
+            workers = Workers(self._decide, tasks, self._in_flight_max, self._turns)
             turning = tasks.create_task(self._turn(workers), name=f"{self._service} turning")
             try:
                 yield partial(self._receive, send=send, workers=workers)

@@ -22,6 +22,7 @@ from edgegate.wifi.nas import Nas, Signing
 from edgegate.wifi.packet import VALUE_BYTES_MAX, Attributes, Packet, Reply, number, split
 from edgegate.wifi.proofs import ChapProof, LoginProof, MacProof, Proof
 from edgegate.wifi.sessions import Report, Status
+from edgegate.wifi.turns import Turns
 from edgegate.wifi.vendors import kept
 from edgegate.wifi.verifiers import CrowdedError
 
@@ -61,6 +62,7 @@ class Server:
         *,
         methods: Collection[str],
         interim_s: int,
+        turns: Turns,
         on_verdict: Callable[[Verdict], object] = lambda _: None,
     ) -> None:
         self._access = access
@@ -68,6 +70,7 @@ class Server:
         self._clock = clock
         self._methods = frozenset(methods)
         self._interim_s = interim_s
+        self._turns = turns
         self._on_verdict = on_verdict
         self.eap: EapServer | None = None
         """None while there is no certificate to show, or no EAP method is wanted."""
@@ -144,6 +147,8 @@ class Server:
             self.counts[nas.id, str(error)] += 1
             return None
         self._on_verdict(verdict)
+        # One commit answers many at once, and what follows has its turn like all else.
+        await self._turns.take()
         return verdict
 
     def _asking(self, packet: Packet, nas: Nas) -> Asking:

@@ -2,22 +2,15 @@
 
 A worker goes on with the next job for as long as its jobs do not wait; only when one does is the
 next worker needed. So a burst of quick jobs costs one wake-up, and slow ones run side by side.
-After a moment of work everything else in the daemon gets its turn, and no job is begun while
-somebody stands at a door: a crowd that joins the Wi-Fi shall not be felt there.
+A job is begun when it is its turn (`edgegate.wifi.turns`).
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
-from time import monotonic
 from typing import Generic, TypeVar
 
-BURST_S = 0.001
-"""How long jobs are begun before the event loop gets its turn; one EAP step may take as long."""
-
-HELD_S_MAX = 0.02
-"""Doors that are never quiet let one job through so often."""
+from edgegate.wifi.turns import Turns
 
 Job = TypeVar("Job")
 
@@ -29,7 +22,7 @@ class Workers(Generic[Job]):
         work: does one job; it raises nothing but cancellation.
         tasks: where the workers run.
         jobs_max: the limit.
-        quiet: set while nobody stands at a door.
+        turns: when a job may be begun.
     """
 
     def __init__(
@@ -37,19 +30,19 @@ class Workers(Generic[Job]):
         work: Callable[[Job], Awaitable[None]],
         tasks: asyncio.TaskGroup,
         jobs_max: int,
-        quiet: asyncio.Event | None = None,
+        turns: Turns,
     ) -> None:
         self._work = work
         self._tasks = tasks
         self._jobs_max = jobs_max
-        self._quiet = quiet
-        self._burst_ends_s = 0.0
+        self._turns = turns
         self._waiting: deque[Job] = deque()
         self._busy: dict[int, int] = {}
         """The round in which each busy worker took its job."""
         self._running: dict[int, asyncio.Task[None]] = {}
         self._idle: list[asyncio.Future[None]] = []
         self._waking = False
+        """Whether a worker is on its way to the jobs, or waits for its turn to begin one."""
         self._stopping = False
         self._hired = 0
         self._round = 0
@@ -96,16 +89,9 @@ class Workers(Generic[Job]):
         loop = asyncio.get_running_loop()
         try:
             while True:
-                await self._come_to_turn()
                 self._waking = False
-                if self._waiting:
+                while self._waiting and await self._has_turn():
                     await self._next(number)
-                while self._waiting and self._is_our_turn():
-                    await self._next(number)
-                if self._waiting and not self._waking:
-                    # The rest is for the next burst, which one worker alone waits for.
-                    self._waking = True
-                    continue
                 if self._stopping:
                     return
                 idle = loop.create_future()
@@ -117,18 +103,16 @@ class Workers(Generic[Job]):
             if self._waiting and not self._waking and not self._stopping:
                 self._wake()
 
-    def _is_our_turn(self) -> bool:
-        return monotonic() < self._burst_ends_s and (self._quiet is None or self._quiet.is_set())
-
-    async def _come_to_turn(self) -> None:
-        if self._is_our_turn():
-            return
-        await asyncio.sleep(0)
-        if self._quiet is not None and not self._quiet.is_set():
-            with suppress(TimeoutError):
-                async with asyncio.timeout(HELD_S_MAX):
-                    await self._quiet.wait()
-        self._burst_ends_s = monotonic() + BURST_S
+    async def _has_turn(self) -> bool:
+        """Wait until a job may be begun, unless another worker does that already."""
+        if self._turns.has_time():
+            return True
+        if self._waking:
+            return False
+        self._waking = True
+        await self._turns.take()
+        self._waking = False
+        return bool(self._waiting)
 
     async def _next(self, number: int) -> None:
         job = self._waiting.popleft()
