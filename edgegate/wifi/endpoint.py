@@ -29,6 +29,9 @@ from edgegate.wifi.workers import Workers
 IN_FLIGHT_MAX = 512
 """Requests being decided at once; a further one is dropped, and the access point asks again."""
 
+EAP_SHARE = 0.875
+"""Of these so many may be of EAP: a crowd of handshakes leaves room for logins and devices."""
+
 READS_MAX = 8
 """Datagrams taken before everything else in the daemon gets its turn again."""
 
@@ -161,7 +164,7 @@ class Endpoint:
             self.counts[nas.id, "refused", why] += 1
         elif packet.code == _STATUS_SERVER:
             self._answer(self._status(packet, nas), nas, address, send)
-        elif workers.put((key, packet, nas, send)):
+        elif workers.put((key, packet, nas, send), self._room(packet)):
             self._duplicates.begin(key)
         else:
             self.counts[nas.id, "dropped", "in_flight"] += 1
@@ -182,7 +185,9 @@ class Endpoint:
             if answer is None:
                 self._duplicates.forget(key)
             else:
-                self._duplicates.settle(key, answer)
+                dropped = self._duplicates.settle(key, answer)
+                if dropped:
+                    self.counts["", "dropped", "kept_answers"] += dropped
         if answer is None:
             self.counts[nas.id, "silent", self._service] += 1
         else:
@@ -206,6 +211,12 @@ class Endpoint:
         if signing is Signing.YES or (signing is Signing.AUTO and address[0] in self._signers):
             return "unsigned"
         return None if packet.first(_EAP_MESSAGE) is None else "unsigned_eap"
+
+    def _room(self, packet: Packet) -> int:
+        """How many requests may be in flight with this one."""
+        if packet.first(_EAP_MESSAGE) is None:
+            return self._in_flight_max
+        return max(1, int(self._in_flight_max * EAP_SHARE))
 
     def _status(self, packet: Packet, nas: Nas) -> bytes:
         """The answer to "are you there?": RFC 5997 §3."""

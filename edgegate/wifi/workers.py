@@ -47,9 +47,10 @@ class Workers(Generic[Job]):
         self._hired = 0
         self._round = 0
 
-    def put(self, job: Job) -> bool:
-        """Have a job done; whether there was room for it."""
-        if self._stopping or len(self._busy) + len(self._waiting) >= self._jobs_max:
+    def put(self, job: Job, room: int | None = None) -> bool:
+        """Have a job done; whether there was room for it, which may be less than for others."""
+        room = self._jobs_max if room is None else room
+        if self._stopping or len(self._busy) + len(self._waiting) >= room:
             return False
         self._waiting.append(job)
         if not self._waking:

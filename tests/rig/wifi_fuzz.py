@@ -39,7 +39,7 @@ from rig.radius import AUTHENTICATOR, SECRET, WAIT_S, Port, nas, pap, port, unsi
 BURST = 32
 HONEST = ("127.200.0.1", 1812)
 HONEST_EVERY = 1024
-ANSWERS_KEPT_MAX = 2048
+ANSWERS_BYTES_MAX = 2048 * 600
 WARM = 10_000
 """Packets after which caches are nearly as full as they get."""
 
@@ -146,12 +146,12 @@ class Fuzzer:
     async def open(self) -> AsyncIterator[list[Port]]:
         everybody = nas("all", "127.0.0.0/8"), nas("old", "127.0.0.0/25", signing=Signing.NO)
         async with (
-            port(access, *everybody, duplicates=Duplicates(ANSWERS_KEPT_MAX)) as first,
+            port(access, *everybody, duplicates=Duplicates(ANSWERS_BYTES_MAX)) as first,
             port(
                 account,
                 *everybody,
                 service=Service.ACCOUNTING,
-                duplicates=Duplicates(ANSWERS_KEPT_MAX),
+                duplicates=Duplicates(ANSWERS_BYTES_MAX),
             ) as second,
         ):
             yield [first, second]

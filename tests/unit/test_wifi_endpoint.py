@@ -353,17 +353,47 @@ async def test_an_answer_is_kept_for_a_turn_and_then_forgotten() -> None:
     assert len(desk.asked) == 2
 
 
-async def test_answers_are_kept_up_to_a_number() -> None:
-    desk, kept = Desk(), Duplicates(kept_max=8)
+async def test_answers_are_kept_up_to_so_many_bytes() -> None:
+    desk, kept = Desk(), Duplicates(bytes_max=8 * 600)
     async with port(desk.handle, duplicates=kept) as asked:
         for identifier in range(100):
             asked.ask(pap(identifier=identifier))
         await asked.answers(100)
-        assert len(kept) <= 8
-        assert kept.dropped > 0
+        assert 4 <= len(kept) <= 8
+        assert asked.count("dropped") == {"kept_answers": 100 - len(kept)}
         asked.ask(pap(identifier=99))
         await asked.answers(101)
     assert len(desk.asked) == 100
+
+
+async def test_long_answers_take_the_room_of_several() -> None:
+    eight_times = tuple((Attribute.REPLY_MESSAGE, bytes(253)) for _ in range(14))
+    desk, kept = Desk(Reply(Code.ACCESS_ACCEPT, eight_times)), Duplicates(bytes_max=16 * 600)
+    async with port(desk.handle, duplicates=kept) as asked:
+        for identifier in range(20):
+            asked.ask(pap(identifier=identifier))
+        await asked.answers(20)
+        assert len(kept) == 2
+        # One that alone is too long for its half is kept all the same.
+        asked.ask(pap(identifier=19))
+        await asked.answers(21)
+    assert len(desk.asked) == 20
+
+
+async def test_a_crowd_of_handshakes_leaves_room_for_logins() -> None:
+    desk = Desk(gate=asyncio.Event())
+    assert desk.gate is not None
+    eap = ((Attribute.EAP_MESSAGE, b"\x02\0\0\4"),)
+    async with port(desk.handle, in_flight_max=8) as asked:
+        for identifier in range(8):
+            asked.ask(encode_request(Code.ACCESS_REQUEST, identifier, eap, SECRET))
+        asked.ask(pap(identifier=8))
+        asked.ask(pap(identifier=9))
+        await settled()
+        desk.gate.set()
+        await asked.answers(8)
+    assert sorted(packet.identifier for packet in desk.asked) == [0, 1, 2, 3, 4, 5, 6, 8]
+    assert asked.count("dropped") == {"in_flight": 2}
 
 
 async def test_a_handler_that_never_ends_is_ended(

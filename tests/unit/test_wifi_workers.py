@@ -167,3 +167,20 @@ async def test_what_was_taken_before_the_end_is_done_by_whoever_is_idle() -> Non
         assert all(workers.put(job) for job in range(20, 40))
         workers.stop()
     assert done == list(range(40))
+
+
+async def test_a_job_may_be_given_less_room_than_others() -> None:
+    gate, begun = asyncio.Event(), []
+
+    async def work(job: int) -> None:
+        begun.append(job)
+        await gate.wait()
+
+    async with asyncio.TaskGroup() as tasks:
+        workers = Workers(work, tasks, jobs_max=4, turns=Turns())
+        assert [workers.put(job, 3) for job in range(4)] == [True] * 3 + [False]
+        assert [workers.put(job) for job in range(10, 12)] == [True, False]
+        gate.set()
+        await settled()
+        workers.stop()
+    assert begun == [0, 1, 2, 10]
