@@ -124,6 +124,8 @@ class Wifi:
                     why[name] = why.get(name, 0) + count
         for (nas, reason), count in self.server.counts.items():
             why[f"{nas}: {reason}"] = count
+        for nas, count in self._access.guessed.items():
+            why[f"{nas}: too many wrong passwords for one login"] = count
         return WifiCounts(
             accepted=self.accepted,
             refused=self.refused,
@@ -205,6 +207,7 @@ class Wifi:
 
 def nas_of(config: NasConfig) -> Nas:
     """An access point of the configuration, as the ports know it."""
+    template = TEMPLATES[config.vendor]
     return Nas(
         id=config.id,
         network=config.address.network,
@@ -212,7 +215,8 @@ def nas_of(config: NasConfig) -> Nas:
         location=config.location,
         vendor=config.vendor,
         signing=Signing(config.require_message_authenticator),
-        disconnect_port=config.disconnect_port or TEMPLATES[config.vendor].disconnect_port,
+        disconnect_port=config.disconnect_port or template.disconnect_port,
+        sentence_beside_eap=template.sentence_beside_eap,
     )
 
 

@@ -36,6 +36,8 @@ class Nas(Struct, frozen=True, kw_only=True, gc=False):
     signing: Signing = Signing.AUTO
     disconnect_port: int = 3799
     """RFC 5176 §2.1."""
+    sentence_beside_eap: bool = False
+    """`edgegate.wifi.vendors.Template` says when."""
     host: str = ""
     """Of a request: the address that it came from, which is where its sessions are ended."""
 
@@ -50,7 +52,7 @@ def twin(nas: Nas, place: int) -> Nas:
     test signs, and whatever else runs on this computer has to know the secret, too.
     """
     own = IPv4Network(IPv4Address(_TWINS + 1 + place))
-    return replace(nas, network=own, signing=Signing.YES)
+    return replace(nas, network=own, signing=Signing.YES, sentence_beside_eap=True)
 
 
 class NasTable:

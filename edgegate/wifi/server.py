@@ -135,7 +135,8 @@ class Server:
                 return self._accept(admitted, (*split(Attribute.EAP_MESSAGE, eap), *keys))
             case Failed(eap, why):
                 self.counts[nas.id, why] += 1
-                return _reject(refusal, split(Attribute.EAP_MESSAGE, eap))
+                told = refusal if nas.sentence_beside_eap else None
+                return _reject(told, split(Attribute.EAP_MESSAGE, eap))
             case Ignored(why):
                 self.counts[nas.id, why] += 1
         return None

@@ -40,6 +40,9 @@ class Template(Struct, frozen=True):
     """RFC 5176 §2.1; some kinds listen elsewhere."""
     changes_timeout: bool = False
     """Whether a CoA-Request with a new Session-Timeout is understood."""
+    sentence_beside_eap: bool = False
+    """Whether it is known to pass over a Reply-Message beside EAP-Message, which RFC 3579 §2.6.5
+    forbids: then its log tells why a device was refused."""
 
 
 TEMPLATES: dict[str, Template] = {
@@ -48,7 +51,8 @@ TEMPLATES: dict[str, Template] = {
         (
             Form((Attribute.ACCT_SESSION_ID,), (Attribute.NAS_IP_ADDRESS,)),
             Form((Attribute.CALLING_STATION_ID,), (Attribute.NAS_IP_ADDRESS,)),
-        )
+        ),
+        sentence_beside_eap=True,
     ),
     # RouterOS, RADIUS client, "Disconnect-Request": a HotSpot's session is found by name and
     # address; a name that is a MAC address would otherwise mean the radio's own table.
@@ -66,7 +70,8 @@ TEMPLATES: dict[str, Template] = {
         (
             Form((Attribute.ACCT_SESSION_ID,)),
             Form((Attribute.CALLING_STATION_ID,), (Attribute.NAS_IP_ADDRESS,)),
-        )
+        ),
+        sentence_beside_eap=True,
     ),
     # AOS-CX, "Attributes supported in dynamic authorization": User-Name, a name of the NAS and
     # the session's id (or port and address) are mandatory. ArubaOS and Instant find any of them.
