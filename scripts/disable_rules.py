@@ -4,10 +4,12 @@
 The edits stand in scripts/rule-edits.toml, several for a rule with several sides. For each, the
 scenarios that claim to prove the rule run against the edited copy, and at least one must differ;
 an edit that only makes the code stop with a fault proves nothing. With `--strict` every claim must
-be noticed by at least one of the rule's edits. Exit 1 if a rule survives.
+be noticed by at least one of the rule's edits. With `--check` nothing runs, and it is only seen
+whether each edit still fits the code. Exit 1 if a rule survives or an edit does not fit.
 """
 
 import argparse
+import ast
 import os
 import shutil
 import subprocess
@@ -16,7 +18,7 @@ import tempfile
 import threading
 import tomllib
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -107,16 +109,26 @@ class Copies:
         return found
 
 
+def disabled(text: str, edit: Edit) -> str:
+    """The source with an edit in it.
+
+    Raises:
+        ValueError: if the edit's text does not stand in it exactly once.
+    """
+    if text.count(edit.old) != 1:
+        raise ValueError(f"its text stands {text.count(edit.old)} times in {edit.file}")
+    return text.replace(edit.old, edit.new)
+
+
 def _edited(
     file: Path, edit: Edit, run: Callable[[], subprocess.CompletedProcess[str]]
 ) -> subprocess.CompletedProcess[str]:
     text = file.read_text(encoding="utf-8")
-    if text.count(edit.old) != 1:
-        raise ValueError(f"its text stands {text.count(edit.old)} times in {edit.file}")
+    changed = disabled(text, edit)
     # Compiled code is found by whole seconds and size, which an edit may leave as they are.
     for compiled in (file.parent / "__pycache__").glob(f"{file.stem}.*.pyc"):
         compiled.unlink()
-    file.write_text(text.replace(edit.old, edit.new), encoding="utf-8")
+    file.write_text(changed, encoding="utf-8")
     try:
         return run()
     finally:
@@ -136,6 +148,22 @@ def read_edits(top: Path) -> list[Edit]:
     """The edits of scripts/rule-edits.toml."""
     data = tomllib.loads((top / "scripts/rule-edits.toml").read_text(encoding="utf-8"))
     return [Edit(**row) for row in data["edit"]]
+
+
+def misfits(top: Path, edits: list[Edit], known: list[str]) -> Iterator[str]:
+    """The edits that disable nothing as the code is now, and the rules that have none."""
+    for edit in edits:
+        said = f"{edit.rule}, {edit.what}:"
+        if edit.rule not in known:
+            yield f"{said} there is no such rule that a scenario can prove"
+        try:
+            ast.parse(disabled((top / edit.file).read_text(encoding="utf-8"), edit))
+        except (OSError, ValueError) as error:
+            yield f"{said} {error}"
+        except SyntaxError as error:
+            yield f"{said} the code is no Python with it, {error.msg}"
+    for rule in sorted(set(known) - {edit.rule for edit in edits}):
+        yield f"{rule} has no edit"
 
 
 def judge(copies: Copies, edit: Edit, scenarios: list[Path]) -> Result:
@@ -204,8 +232,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("rule", nargs="*", help="only these rules")
     parser.add_argument("--top", type=Path, default=TOP, help="the tree to look at")
     parser.add_argument("--strict", action="store_true", help="every claim must notice an edit")
+    parser.add_argument("--check", action="store_true", help="run nothing, only see if edits fit")
     options = parser.parse_args(arguments)
     known, claimed, edits = rules(options.top), claims(options.top), read_edits(options.top)
+    if options.check:
+        unfit = list(misfits(options.top, edits, known))
+        for line in unfit:
+            print(line)
+        return 1 if unfit else 0
     if options.rule:
         known = [rule for rule in known if rule in options.rule]
     edits = [edit for edit in edits if edit.rule in known]
