@@ -164,8 +164,10 @@ def _required_lines() -> Iterator[int]:
             place = (*path, field.encode_name)
             # A keyboard scanner needs its path where nothing else tells which one it is.
             wanted = field.required or (field.name == "path" and path[0] != "cloud")
-            if wanted and place in document.lines:
-                yield document.lines[place] - 1
+            line = document.lines.get(place, 0) - 1
+            # What an inline table must say goes together with all of it.
+            if wanted and LINES[line].startswith(f"{field.encode_name} = "):
+                yield line
 
 
 REQUIRED_LINES = {*_required_lines()} | {

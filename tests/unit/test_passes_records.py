@@ -108,6 +108,7 @@ UNSAID: dict[type[msgspec.Struct], dict[str, object]] = {
         "customer": "ana",
         "kind": model.CredentialKind.PIN,
         "lookup": "",
+        "verifier": "",
         "status": CredentialStatus.ACTIVE,
         "valid_from": None,
         "valid_until": None,
