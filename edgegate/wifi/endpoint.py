@@ -107,6 +107,7 @@ class Endpoint:
         self._table = table
         self._handler = handler
         self._in_flight_max = in_flight_max
+        self._eap_max = max(1, int(in_flight_max * EAP_SHARE))
         self._turns = turns if turns is not None else Turns()
         self._duplicates = duplicates if duplicates is not None else Duplicates()
         self._signers: dict[str, None] = {}
@@ -164,7 +165,10 @@ class Endpoint:
             self.counts[nas.id, "refused", why] += 1
         elif packet.code == _STATUS_SERVER:
             self._answer(self._status(packet, nas), nas, address, send)
-        elif workers.put((key, packet, nas, send), self._room(packet)):
+        elif workers.put(
+            (key, packet, nas, send),
+            self._in_flight_max if packet.first(_EAP_MESSAGE) is None else self._eap_max,
+        ):
             self._duplicates.begin(key)
         else:
             self.counts[nas.id, "dropped", "in_flight"] += 1
@@ -211,12 +215,6 @@ class Endpoint:
         if signing is Signing.YES or (signing is Signing.AUTO and address[0] in self._signers):
             return "unsigned"
         return None if packet.first(_EAP_MESSAGE) is None else "unsigned_eap"
-
-    def _room(self, packet: Packet) -> int:
-        """How many requests may be in flight with this one."""
-        if packet.first(_EAP_MESSAGE) is None:
-            return self._in_flight_max
-        return max(1, int(self._in_flight_max * EAP_SHARE))
 
     def _status(self, packet: Packet, nas: Nas) -> bytes:
         """The answer to "are you there?": RFC 5997 §3."""

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from time import perf_counter
 
-SLICE_S = 0.0003
+SLICE_S = 0.0005
 """After so much work in a turn of the loop the rest waits for the next, in which sockets, readers
 and the database thread were looked at."""
 
@@ -51,10 +51,10 @@ class Turns:
         """Whether a piece of work may be done at once, in this turn of the loop."""
         if self._waiting or self._others_first():
             return False
-        if self._running:
-            return self._now() < self._until_s
-        self._begin()
-        return True
+        if not self._running:
+            self._begin()
+            return True
+        return self._now() < self._until_s
 
     async def take(self) -> None:
         """Wait until a piece of work may be done; first come, first served."""

@@ -90,8 +90,10 @@ class Workers(Generic[Job]):
         loop = asyncio.get_running_loop()
         try:
             while True:
+                # Those who come together are read before the first of them is worked on.
+                await asyncio.sleep(0)
                 self._waking = False
-                while self._waiting and await self._has_turn():
+                while self._waiting and (self._turns.has_time() or await self._gets_turn()):
                     await self._next(number)
                 if self._stopping:
                     return
@@ -104,10 +106,8 @@ class Workers(Generic[Job]):
             if self._waiting and not self._waking and not self._stopping:
                 self._wake()
 
-    async def _has_turn(self) -> bool:
+    async def _gets_turn(self) -> bool:
         """Wait until a job may be begun, unless another worker does that already."""
-        if self._turns.has_time():
-            return True
         if self._waking:
             return False
         self._waking = True
