@@ -196,6 +196,8 @@ def _function(module: ModuleType, qualified: str) -> FunctionType:
         found = vars(found)[name]
     if isinstance(found, property):
         found = found.fget
+    if isinstance(found, functools.cached_property):
+        found = found.func
     while not isinstance(found, FunctionType):
         found = vars(found)["__wrapped__"]
     return found
