@@ -158,7 +158,7 @@ def _in_spite(
 ) -> Decision:
     """What opens a door that its policy and the chain have refused: D-03, D-08, D-02."""
     begun = facts.day_begun or not door.schedule_after_first_entry
-    if door.schedule and begun and hours_contain(door.schedule, request.location, request.at):
+    if begun and hours_contain(door.schedule, request.location, request.at):
         return admit(Reason.SCHEDULE)
     if lease is not None and door.lease_rule in (LeaseRule.ALLOW_KNOWN, LeaseRule.ALLOW_ALL):
         return admit(Reason.LEASE)
@@ -170,7 +170,7 @@ def _in_spite(
 def _if_room(answer: Decision, facts: Facts, request: Request) -> Decision:
     """D-05: a new session above the location's capacity is refused."""
     capacity = request.location.capacity
-    new = answer.opens and answer.opens_session and facts.session is None
+    new = answer.opens_session and facts.session is None
     if new and capacity is not None and facts.inside >= capacity:
         return refuse(Reason.LOCATION_FULL)
     return answer

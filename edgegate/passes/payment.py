@@ -119,10 +119,9 @@ def still_covers(segment: Segment, facts: Facts, request: Request) -> bool:
 
 def _in_scope(scope: Scope, facts: Facts, request: Request) -> bool:
     """Whether a day that credits paid counts here: not for what has a price of its own (C-07)."""
-    if request.door is not None and request.door.resource in scope.resources:
-        own_price = facts.resource.credit_price_hour if facts.resource is not None else None
-        if request.channel is Channel.DOOR and own_price is not None:
-            return False
+    own_price = facts.resource.credit_price_hour if facts.resource is not None else None
+    if request.channel is Channel.DOOR and own_price is not None:
+        return False
     return chain.within(scope, request, facts) and chain.includes(scope, request)
 
 

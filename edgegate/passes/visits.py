@@ -25,9 +25,8 @@ CLOSING = {
     Reason.OTHER_DATE: ClosingReason.CUTOFF,
     Reason.OTHER_AUDIENCE: ClosingReason.CONTRACT_ENDED,
     Reason.OUTSIDE_HOURS: ClosingReason.WINDOW_ENDED,
-    Reason.USED_UP: ClosingReason.USED_UP,
 }
-"""The closing reason for each way in which time alone can make a pass fail (S-10)."""
+"""The closing reason for each way but F-09 in which time alone can make a pass fail (S-10)."""
 
 
 class Closing(Struct, frozen=True):
