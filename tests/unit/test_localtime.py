@@ -1,6 +1,6 @@
 """Wall times, business days and elapsed time at changes of the clocks that really happened."""
 
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -297,6 +297,23 @@ def test_a_known_zone_is_one(zone: str) -> None:
 )
 def test_anything_else_is_no_zone(zone: str) -> None:
     assert not is_zone(zone)
+
+
+@pytest.mark.parametrize(
+    ("day", "stands_for"),
+    [
+        (date.min, date(1, 1, 8)),
+        (date(1, 1, 7), date(1, 1, 8)),
+        (date(1, 1, 9), date(1, 1, 9)),
+        (date(9999, 12, 23), date(9999, 12, 23)),
+        (date(9999, 12, 25), date(9999, 12, 24)),
+        (date.max, date(9999, 12, 24)),
+    ],
+)
+def test_the_first_and_the_last_week_stand_for_the_end_of_time(day: date, stands_for: date) -> None:
+    for edge in Edge:
+        at = instant_of("UTC", day, 0, edge)
+        assert (at.date(), at.time()) == (stands_for, time.min)
 
 
 @pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "Etc/GMT+12", "Europe/Vienna"])

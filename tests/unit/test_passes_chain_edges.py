@@ -110,3 +110,63 @@ def test_a_used_up_pass_works_again_when_a_day_begins_that_is_paid_for_f14() -> 
         facts = known(passes=(p,), remaining={"p": 0}, coverages=(tomorrow,))
         assert chain.balance(p, KIOSK, facts) is Reason.USED_UP
         assert chain.retry_at(p, KIOSK, facts) == again
+
+
+@pytest.mark.parametrize(("place", "named"), [(64, True), (65, False)])
+def test_no_more_than_the_soonest_instants_are_tried_f14(place: int, *, named: bool) -> None:
+    begins = {str(n): AT + n * HOUR for n in range(1, 70)}
+    theirs = tuple(Contract(id=id_, holder="bob", starts_at=at) for id_, at in begins.items())
+    p = Pass(id="p", holder="ana", unit=Unit.UNLIMITED, contract=str(place))
+    facts = known(passes=(p,), others_contracts=theirs)
+    assert chain.retry_at(p, KIOSK, facts) == (begins[str(place)] if named else None)
+
+
+def test_the_last_hundredth_that_a_price_lacks_may_be_in_a_lot_that_begins_later_f14() -> None:
+    p, later = lot("p"), lot("later", valid_from=AT + HOUR)
+    facts = known(passes=(p, later), remaining={"p": 79, "later": 1})
+    assert chain.stopped(p, KIOSK, facts) is not None
+    assert chain.retry_at(p, KIOSK, facts) == AT + HOUR
+
+
+def test_what_cannot_help_does_not_use_up_the_instants_that_are_tried_f14() -> None:
+    """However many passes begin before the one lot that has what the price lacks."""
+    begin = [AT + n * timedelta(minutes=1) for n in range(1, 70)]
+    empty = tuple(lot(f"e{n}", valid_from=at) for n, at in enumerate(begin))
+    minutes = tuple(
+        Pass(id=f"m{n}", holder="ana", unit=Unit.MINUTE, valid_from=at + timedelta(seconds=1))
+        for n, at in enumerate(begin)
+    )
+    lots = (lot("p"), lot("later", valid_from=AT + 2 * HOUR))
+    left = {"p": 79, "later": 1, **{p.id: 0 for p in empty}, **{p.id: 9 for p in minutes}}
+    facts = known(passes=(*empty, *minutes, *lots), remaining=left)
+    assert chain.retry_at(lots[0], KIOSK, facts) == AT + 2 * HOUR
+
+
+def test_a_pass_that_no_credits_can_help_waits_for_none_f14() -> None:
+    lots = tuple(lot(f"c{n}", valid_from=AT + n * timedelta(minutes=1)) for n in range(1, 70))
+    p = Pass(id="p", holder="ana", unit=Unit.MINUTE, valid_from=AT + 2 * HOUR)
+    facts = known(passes=(*lots, p), remaining={"p": 9, **{q.id: 9 for q in lots}})
+    assert chain.retry_at(p, KIOSK, facts) == AT + 2 * HOUR
+
+
+def test_which_lots_may_pay_is_found_for_each_instant_way_and_door_c07() -> None:
+    """Though all is asked of the same facts, as at a door that wants a check-in first."""
+    front, back = (Door(id=name, location="hq", groups=(name,)) for name in ("front", "back"))
+    lots = (
+        lot("f", door_groups=("front",)),
+        lot("b", door_groups=("back",), wifi=True),
+        lot("t", door_groups=("front",), valid_from=AT + HOUR),
+    )
+    facts = known(passes=lots, remaining=dict.fromkeys("fbt", 80))
+    at_front = Request(at=AT, location=HQ, channel=Channel.DOOR, door=front)
+    at_back = Request(at=AT, location=HQ, channel=Channel.DOOR, door=back)
+    on_wifi = Request(at=AT, location=HQ, channel=Channel.WIFI)
+    for _again in range(2):
+        for request, ids in (
+            (at_front, "f"),
+            (at_back, "b"),
+            (on_wifi, "b"),
+            (KIOSK, "fb"),
+            (at_front.moved(AT + HOUR), "ft"),
+        ):
+            assert "".join(p.id for p in chain.lots_for(request, facts)) == ids

@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from edgegate.passes import chain, coverage, prices
-from edgegate.passes.facts import Facts, Request
+from edgegate.passes.facts import Facts, Request, Running
 from edgegate.passes.model import Channel, Customer, Location, Pass, Per, Unit
 from edgegate.passes.state import Coverage, MinuteTerms, Sale, Scope, Tab
 
@@ -136,3 +136,59 @@ def test_time_is_rounded_up_before_it_is_priced_c06_c07(
 def test_quotients_are_rounded(numerator: int, denominator: int, up: int, rounded: int) -> None:
     assert prices.ceiling(numerator, denominator) == up
     assert prices.half_up(numerator, denominator) == rounded
+
+
+BY_HOUR = MinuteTerms(increment_minutes=1, minimum_minutes=0, credit_price_hour=100)
+
+
+def in_a_room(lots: str, hours: int, terms: MinuteTerms = BY_HOUR) -> Running:
+    """Somebody's stretch that began so many hours ago and draws on these lots in turn."""
+    return Running(
+        session=f"on-{lots}",
+        customer=f"of-{lots}",
+        pass_=lots[0],
+        from_=AT - hours * HOUR,
+        closes_at=AT + HOUR,
+        counts=terms,
+        lots=tuple(lots[1:]),
+    )
+
+
+def left_after(*running: Running, **remaining: int) -> dict[str, int]:
+    facts = Facts(
+        customer=Customer(id="ana"), ancestry=("hq",), remaining=remaining, running=running
+    )
+    return dict(coverage.credits_left(facts, AT))
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"a": 100, "b": 50}, {"a": 0, "b": 50}),
+        ({"a": 60, "b": 50}, {"a": 0, "b": 10}),
+        ({"a": 60, "b": 30}, {"a": 0, "b": 0}),
+        ({"a": 0, "b": 150}, {"a": 0, "b": 50}),
+        # What is below nothing pays nothing, and what nobody knows any more neither.
+        ({"a": -20, "b": 150}, {"a": -20, "b": 50}),
+        ({"b": 150}, {"b": 50}),
+    ],
+)
+def test_an_hour_that_runs_is_taken_from_its_lots_in_turn_f09(
+    before: dict[str, int], after: dict[str, int]
+) -> None:
+    assert left_after(in_a_room("ab", 1), **before) == after
+
+
+def test_minutes_that_run_take_nothing_of_credits_f09() -> None:
+    by_minute = MinuteTerms(increment_minutes=1, minimum_minutes=0)
+    assert left_after(in_a_room("m", 1, by_minute), m=90, a=100) == {"m": 90, "a": 100}
+
+
+@pytest.mark.parametrize("ids", ["abc", "xyz", "klm", "pqr"])
+def test_of_several_hours_that_run_those_on_the_lowest_lot_are_taken_first_f09(ids: str) -> None:
+    """Whatever was read first, so that every device sees the same left (O-02)."""
+    a, b, c = tuple(ids)
+    rooms = (in_a_room(a + b, 1), in_a_room(b + c, 1), in_a_room(c, 1))
+    for running in (rooms, rooms[::-1]):
+        left = left_after(*running, **{a: 50, b: 60, c: 500})
+        assert left == {a: 0, b: 0, c: 310}

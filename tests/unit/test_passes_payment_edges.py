@@ -221,6 +221,27 @@ def test_a_coverage_by_credits_c07() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("request_", "room", "reason"),
+    [
+        (AT_ROOM, ROOM, Reason.NO_PASS),
+        (AT_ROOM, replace(ROOM, credit_price_hour=0), Reason.NO_PASS),
+        (AT_ROOM, replace(ROOM, credit_price_hour=None), Reason.COVERED),
+        (AT_ROOM, None, Reason.COVERED),
+        # As when the room's door wants a check-in first.
+        (AT_KIOSK, ROOM, Reason.COVERED),
+        (AT_FRONT, None, Reason.COVERED),
+    ],
+)
+def test_a_day_for_credits_opens_what_has_no_price_of_its_own_c07(
+    request_: Request, room: Resource | None, reason: Reason
+) -> None:
+    scope = Scope(door_groups=("street",), resources=("room",))
+    facts = known(coverages=(bought(pass_=P, scope=scope),), resource=room)
+    front = replace(FRONT, groups=("street",)) if request_.door is FRONT else request_.door
+    assert by_passes(facts, replace(request_, door=front)).reason is reason
+
+
 def test_of_several_coverages_that_of_the_pass_that_is_spent_first_is_told_o01() -> None:
     soon = replace(USES, id="soon", expires_at=AT + 9 * HOUR)
     facts = known(

@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 from msgspec.structs import replace
 
-from edgegate.passes.facts import Facts, Request, Running, Span
+from edgegate.passes.facts import Facts, Request, Running, Span, running_of
 from edgegate.passes.model import (
     Audience,
     Channel,
@@ -31,6 +31,7 @@ from edgegate.passes.visits import (
     time_on,
     used_up_at,
     with_tab,
+    with_visit,
 )
 
 AT = datetime(2026, 3, 2, 9, tzinfo=UTC)
@@ -396,3 +397,33 @@ def test_reserved_time_is_left_out_where_the_policy_says_so_s07() -> None:
     assert booked_by(facts, leaves_out) == (Span(AT - 30 * MINUTE, AT + HOUR),)
     tab = tab_of(sold, facts, replace(KIOSK, location=leaves_out))
     assert tab == Tab(sale=SALE, used_s=1800)
+
+
+THEIRS = replace(MINE, session="t", customer="bob")
+
+
+def test_a_visit_that_begins_runs_beside_the_others_on_its_minutes_s04() -> None:
+    facts = known(MINUTES, remaining={P: 90}, running=(THEIRS,))
+    began = visit(BY_MINUTE)
+    terms = BY_MINUTE.counts
+    assert with_visit(facts, began, HQ) == replace(
+        facts, session=began, running=(THEIRS, replace(MINE, counts=terms))
+    )
+    unlimited = visit(ON_PASS)
+    assert with_visit(facts, unlimited, HQ) == replace(facts, session=unlimited)
+
+
+def test_a_visit_runs_on_all_its_lots_since_it_is_counted_itself_c06_c07() -> None:
+    reserved = (Span(AT, AT + HOUR),)
+    on = replace(BY_MINUTE, counted_from=AT - MINUTE, lots=("q", "r"))
+    assert running_of(visit(on), reserved) == replace(
+        MINE, from_=AT - MINUTE, booked=reserved, counts=on.counts, lots=("q", "r")
+    )
+    assert running_of(visit(BY_MINUTE), ()) == replace(MINE, counts=BY_MINUTE.counts)
+    assert running_of(visit(ON_PASS), ()) is None
+    assert running_of(visit(None), ()) is None
+
+
+def test_a_segment_draws_on_its_pass_and_then_on_its_lots_c07() -> None:
+    assert replace(BY_MINUTE, lots=("q",)).passes == (P, "q")
+    assert Segment(from_=AT, offer=OFFER).passes == ()

@@ -82,6 +82,7 @@ def test_a_wrong_policy_is_named_by_field_and_hides_nothing_else(tmp_path: Path)
         'id = "front"\n'
         'policy = "check_in_frist"\n'
         "lease_hours = 0\n"
+        'schedule = [{ from = "08:00", to = "25:00" }]\n'
         "[[step]]\n"
         "at = 2026-03-02T10:00:00Z\n"
         'put = { kind = "location", body = { id = "hq", timezone = "Mars/Base" } }\n'
@@ -104,5 +105,6 @@ def test_a_wrong_policy_is_named_by_field_and_hides_nothing_else(tmp_path: Path)
             '"staff", "free" (got "check_in_frist"); did you mean "check_in_first"?'
         ),
         "11: door[0].lease_hours: must be a whole number from 1 to 1000000 (got 0)",
-        '14: step[0].put.body.timezone: "Mars/Base" is no time zone',
+        ('12: door[0].schedule[0].to: must be a time of day from "00:00" to "24:00" (got "25:00")'),
+        '15: step[0].put.body.timezone: "Mars/Base" is no time zone',
     ]

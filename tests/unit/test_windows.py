@@ -129,6 +129,14 @@ def test_of_several_windows_the_one_that_ends_last_is_current_t09() -> None:
         )
 
 
+def test_of_windows_that_end_together_the_one_that_starts_last_is_current_t09() -> None:
+    hours = [("08:00", "14:00"), ("10:00", "14:00"), ("09:00", "14:00")]
+    for entries in (hours, hours[::-1]):
+        assert current_window(a_pass(*entries), space(), utc("2026-01-14 10:30")) == window(
+            "2026-01-14 09:00", "2026-01-14 13:00"
+        )
+
+
 def test_the_night_before_counts_where_it_ends_last_t09() -> None:
     p = a_pass(("20:00", "12:00"), ("08:00", "10:00"))
     assert current_window(p, space(), utc("2026-01-14 08:00")) == window(
