@@ -1,7 +1,7 @@
 """The closed lists of the law: the words that ledger, cloud and scenario files share."""
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 
 import msgspec
@@ -227,3 +227,30 @@ def test_what_is_not_said_is_this() -> None:
         location="hq", channel=model.Channel.WIFI, reason=reasons.Reason.NO_PASS
     )
     assert denied.pass_ is None
+
+
+def test_what_was_bought_in_a_visit_that_was_moved_is_written_in_the_ledgers_words() -> None:
+    bought = happenings.Bought(offer="o", from_=AT)
+    assert bought.pass_ is None
+    moved = happenings.Moved(
+        session="s",
+        customer="ana",
+        location="hq",
+        was=AT,
+        opened_at=AT + timedelta(hours=1),
+        day=DAY,
+        bought=(happenings.Bought(pass_=TEN_DAYS, from_=AT),),
+    )
+    assert moved.by == timedelta(hours=1)
+    written = msgspec.to_builtins(moved)["bought"][0]
+    assert (written["pass"], set(written)) == (TEN_DAYS, {"pass", "from"})
+
+
+def test_a_verifier_has_its_length() -> None:
+    def read(verifier: str) -> model.Credential:
+        body = {"id": "c", "customer": "ana", "kind": "wifi_login", "verifier": verifier}
+        return msgspec.convert(body, model.Credential)
+
+    assert read("v" * 1024).verifier == "v" * 1024
+    with pytest.raises(msgspec.ValidationError, match="1024"):
+        read("v" * 1025)
