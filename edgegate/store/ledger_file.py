@@ -12,7 +12,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
-from edgegate.store import directory, ledger, salvage
+from edgegate.store import directory, ledger, salvage, standing
 from edgegate.store.chain import Entry
 from edgegate.store.connections import (
     PAGE_BYTES,
@@ -26,8 +26,9 @@ from edgegate.store.reports import Report, ReportKind
 
 log = logging.getLogger(__name__)
 
-Rebuild = Callable[[sqlite3.Connection], None]
-"""Makes the ledger's projections again from its entries, inside the caller's transaction."""
+Rebuild = Callable[[sqlite3.Connection, int], None]
+"""Makes the ledger's projections again, inside the caller's transaction: from the entries behind a
+key, up to which the tables are filled already; 0: from all."""
 
 _PAGE_CACHE_KIB = 1024
 
@@ -114,10 +115,15 @@ def _create(path: Path, now_s: float) -> None:
 
 def _salvage(path: Path, found: str, rebuild: Rebuild | None, now_s: float) -> Report:
     successor = _successor(path)
-    count = _build(successor, salvage.entries(path), _meta(path), rebuild, now_s)
+    meta = _meta(path)
+    count, after = _build(successor, salvage.entries(path), meta, rebuild, now_s)
     aside = directory.set_aside(path, now_s)
     directory.rename(successor, path)
     detail = f"{found}; {count} entries were salvaged"
+    if after:
+        detail += f"; the tables stood as after {after >> 32}/{after & 0xFFFFFFFF}, and went on"
+    elif "anchor_key" in meta:
+        detail += "; there is no copy of the tables, so they lack what forgotten entries left"
     log.error("the ledger was corrupt and is now %s: %s", aside, detail)
     return Report(kind=ReportKind.LEDGER_SALVAGED, file=str(aside), detail=detail)
 
@@ -128,8 +134,12 @@ def _build(
     meta: dict[str, Any],
     rebuild: Rebuild | None,
     now_s: float,
-) -> int:
-    """Write a whole ledger in one transaction and close it; its epoch shows that it is complete."""
+) -> tuple[int, int]:
+    """Write a whole ledger in one transaction and close it; its epoch shows that it is complete.
+
+    Returns how many entries it has, and up to which key the tables came from their copy.
+    """
+    after = 0
     directory.remove(path)
     directory.make_file(path)
     with closing(_connect(path)) as connection:
@@ -139,9 +149,10 @@ def _build(
         count = _insert(connection, entries)
         ledger.begin_epoch(connection, now_s)
         if rebuild is not None:
-            rebuild(connection)
+            after = standing.load(connection, path.parent)
+            rebuild(connection, after)
         connection.execute("COMMIT")
-    return count
+    return count, after
 
 
 def _insert(connection: sqlite3.Connection, entries: Iterable[Entry]) -> int:

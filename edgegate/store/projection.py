@@ -386,14 +386,15 @@ def device_of(entry: Entry) -> str:
     return entry.source.rpartition("/")[2]
 
 
-def rebuild(ledger: sqlite3.Connection) -> None:
+def rebuild(ledger: sqlite3.Connection, after: int = 0) -> None:
     """Make the tables again from the ledger's entries, in order.
 
+    With `after`, the key of an entry, they hold what came of all up to there (`store.standing`).
     A salvaged ledger may have lost some: what hangs on them is passed over.
     """
-    for table in TABLES:
+    for table in TABLES if not after else ():
         ledger.execute(f"DELETE FROM {table}")  # noqa: S608 - names from the line above
-    for entry in entries(ledger):
+    for entry in entries(ledger, after):
         happening = happening_of(entry)
         if isinstance(happening, Opened):
             # A visit there whose end was lost: it ended before this one began (S-01).

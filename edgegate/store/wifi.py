@@ -158,12 +158,15 @@ def apply(ledger: sqlite3.Connection, note: Note, at: datetime) -> None:
         writer(ledger, note, microseconds(at))
 
 
-def rebuild(ledger: sqlite3.Connection) -> None:
-    """Make all tables again that follow from the ledger's entries, those of visits first."""
-    projection.rebuild(ledger)
-    for table in TABLES:
+def rebuild(ledger: sqlite3.Connection, after: int = 0) -> None:
+    """Make all tables again that follow from the ledger's entries, those of visits first.
+
+    With `after`, the key of an entry, they hold what came of all up to there.
+    """
+    projection.rebuild(ledger, after)
+    for table in TABLES if not after else ():
         ledger.execute(f"DELETE FROM {table}")  # noqa: S608 - names from the line above
-    for entry in entries(ledger):
+    for entry in entries(ledger, after):
         note = note_of(entry)
         if note is not None:
             apply(ledger, note, entry.at)

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Collection
+from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -23,9 +24,10 @@ from edgegate.passes.model import (
     Unit,
 )
 from edgegate.passes.reasons import ClosingReason, Reason
-from edgegate.store import ledger, sync_state
+from edgegate.store import ledger, standing, sync_state
 from edgegate.store.books import Books
 from edgegate.store.chain import Link
+from edgegate.store.connections import connect_read_only
 from edgegate.store.errors import StorageFailedError
 from edgegate.store.files import Store
 from edgegate.store.projection import happening_of
@@ -280,6 +282,11 @@ async def test_the_process_ends_with_whoever_waits(cloud: FeedServer, tmp_path: 
         assert it.feed.head == 8
 
 
+def copied_moves(state: Path) -> list[tuple[str]]:
+    with closing(connect_read_only(standing.path_of(state))) as copy:
+        return copy.execute("SELECT customer FROM moved ORDER BY 1").fetchall()
+
+
 async def test_erasing_leaves_the_chain_whole(
     cloud: FeedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -307,7 +314,10 @@ async def test_erasing_leaves_the_chain_whole(
         before = it.feed.standing
         half = await it.thread.run(lambda store: ledger.head(store.ledger))
         await it.thread.run(lambda store: put_upload(half, store))
+        await asyncio.to_thread(standing.write, tmp_path)
+        assert await asyncio.to_thread(copied_moves, tmp_path) == [("ana",), ("ben",)]
         await it.feed.erase_uploaded()
+        assert await asyncio.to_thread(copied_moves, tmp_path) == [("ben",)]
         assert (before.erases, it.feed.standing.erases) == (True, False)
         assert await it.thread.run(lambda store: told_of('"ana"', store)) == 0
         assert await it.thread.run(lambda store: told_of('"ben"', store)) == bens

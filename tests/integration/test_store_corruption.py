@@ -117,8 +117,9 @@ def test_without_header_or_root_every_entry_is_saved(
     damaged = (state / "ledger.db").read_bytes()
     rebuilt: list[int] = []
 
-    def rebuild(connection: sqlite3.Connection) -> None:
+    def rebuild(connection: sqlite3.Connection, after: int) -> None:
         assert connection.in_transaction
+        assert after == 0
         rebuilt.append(len(list(ledger.entries(connection))))
 
     with closing(Store.open(state, rebuild=rebuild, now=lambda: 2_000)) as store:

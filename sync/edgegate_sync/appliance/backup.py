@@ -15,9 +15,16 @@ from pathlib import Path
 from msgspec import Struct
 
 from edgegate import __version__
-from edgegate.store import ledger, sealed_file
+from edgegate.store import ledger, sealed_file, standing
 from edgegate.store.connections import connect_read_only
-from edgegate.store.directory import DirectoryLock, flush, give_to_owner, make_directory, set_aside
+from edgegate.store.directory import (
+    DirectoryLock,
+    flush,
+    give_to_owner,
+    make_directory,
+    remove,
+    set_aside,
+)
 from edgegate.store.sealed_file import SealedFileError
 from edgegate_sync.appliance.identity import DIRECTORY, ENROLMENT, PAPER
 
@@ -93,6 +100,8 @@ def restore(state_dir: Path, source: Path, passphrase: str, *, replace: bool = F
             epoch = _begin_epoch(parts[LEDGER])
             if target.exists():
                 set_aside(target, time.time())
+            # How another ledger's tables stood.
+            remove(standing.path_of(state_dir))
             has_identity = _put_identity(state_dir, parts)
             _put_wifi(state_dir, parts)
             # Last: with the ledger in its place the appliance is restored.

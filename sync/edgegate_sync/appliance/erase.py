@@ -4,13 +4,15 @@ An entry that is not uploaded yet keeps its data until then: a use of a team's p
 must not be lost with the person. The chain still verifies without the data.
 """
 
+import asyncio
 from collections.abc import Iterator, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from edgegate.store import ledger
+from edgegate.store import ledger, standing
 from edgegate.store.files import Store
 from edgegate.store.sync_state import uploaded
 from edgegate.store.thread import DatabaseThread, Urgency
@@ -31,8 +33,9 @@ _decode = msgspec.json.Decoder().decode
 class Erasing:
     """The persons whose entries still have their data, and how far the ledger was gone through."""
 
-    def __init__(self, thread: DatabaseThread[Store]) -> None:
+    def __init__(self, thread: DatabaseThread[Store], state: Path) -> None:
         self._thread = thread
+        self._state = state
         self._persons: Persons = frozenset()
         self._scanned = 0
         self._due = 0
@@ -56,6 +59,7 @@ class Erasing:
             if until < self._due:
                 return True
             await self._thread.run(partial(_forget_traces, persons), Urgency.BACKGROUND)
+            await asyncio.to_thread(standing.renew, self._state)
             await self._thread.run_cache(partial(_finish, persons))
 
 

@@ -103,7 +103,7 @@ class Feed:
         self._now = now
         self._limits = limits or SpoolLimits()
         self._build_beside = build
-        self._erasing = Erasing(thread)
+        self._erasing = Erasing(thread, state)
         self._pulling = asyncio.Lock()
         self._applying = asyncio.Lock()
         self._unjudged: Concerned | None = None
