@@ -29,6 +29,7 @@ from edgegate_sync.appliance.client import CloudClient
 from edgegate_sync.appliance.commands import Acts, CommandRecord, Commands
 from edgegate_sync.appliance.errors import CloudError
 from edgegate_sync.appliance.feed import Feed
+from edgegate_sync.appliance.keep import Keeping
 from edgegate_sync.appliance.link import (
     Broker,
     Incoming,
@@ -117,6 +118,7 @@ class Uplink:
         self.reach = Reach(
             parts.state_dir / "ledger.db", parts.thread, parts.clock, parts.note_reached
         )
+        self.keeping = Keeping(parts.keeper, parts.thread, parts.state_dir, parts.clock.now)
         self.peers = Peers(
             parts.site,
             parts.device,
@@ -225,6 +227,7 @@ class Uplink:
             "uplink upload": self.uploader.run,
             "uplink state": self.state.run,
             "uplink tidy": self._tidy,
+            "uplink keep": self.keeping.run,
         }
         if self.link is not None:
             loops["uplink link"] = self.link.run
