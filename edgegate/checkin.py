@@ -46,6 +46,8 @@ class Outcome(Struct, frozen=True, kw_only=True):
     """Of the pass, after this entry."""
     ends_at: datetime | None = None
     """The end of the coverage, booking or walk-up that the visit rides on."""
+    is_scheduled: bool = False
+    """Whether this entry set the visit's next deadline: it began it, or its way of paying."""
 
 
 class Answer(Struct, frozen=True, kw_only=True):
@@ -206,7 +208,7 @@ def _go_in(
     session = books.session(session.id) or session
     schedule(books, session, facts, request, before)
     settle(books, request.at)
-    return _outcome(request, decision, facts, session)
+    return _outcome(request, decision, facts, session, is_scheduled=True)
 
 
 def _new_session(
@@ -326,7 +328,12 @@ def _unplaced(books: Books, at: datetime, door_id: str, reason: Reason, lookup: 
 
 
 def _outcome(
-    request: Request, decision: Decision, facts: Facts, session: Session | None
+    request: Request,
+    decision: Decision,
+    facts: Facts,
+    session: Session | None,
+    *,
+    is_scheduled: bool = False,
 ) -> Outcome:
     p = facts.pass_of(decision.pass_) if decision.pass_ is not None else None
     takes = decision.payment.spending.takes if decision.payment is not None else ()
@@ -342,4 +349,5 @@ def _outcome(
         pass_=p,
         remaining=facts.remaining[p.id] - cost if p is not None else None,
         ends_at=segment.until if segment is not None else None,
+        is_scheduled=is_scheduled,
     )

@@ -171,6 +171,15 @@ class Books(Records):
         row = self._store.ledger.execute("SELECT MIN(deadline) FROM session").fetchone()
         return None if row[0] is None else instant(row[0])
 
+    def deadline_of(self, customer_id: str, location_id: str) -> tuple[str, datetime] | None:
+        """The open session of a customer at a location, and when it asks for a look, if it does."""
+        row = self._store.ledger.execute(
+            "SELECT id, deadline FROM session"
+            " WHERE customer = ? AND location = ? AND deadline IS NOT NULL",
+            (customer_id, location_id),
+        ).fetchone()
+        return None if row is None else (row[0], instant(row[1]))
+
     def sessions_due(self, at: datetime) -> list[Session]:
         """The open sessions whose deadline is this instant or earlier, by customer."""
         rows = self._store.ledger.execute(
