@@ -71,7 +71,8 @@ class Verdict(Struct, frozen=True, kw_only=True):
     """What an access point is told."""
 
     reason: Reason
-    sentence: str
+    sentence: str = ""
+    """For whoever is refused; nothing else is said to a device that comes in."""
     accepted: bool = False
     customer: str = ""
     class_: str = ""
@@ -290,7 +291,6 @@ def _accepted(
     send_off_oldest(books, customer.id, asking.station, rules.devices_max)
     return Verdict(
         reason=outcome.decision.reason,
-        sentence=member(outcome),
         accepted=True,
         customer=customer.id,
         class_=accepted.class_,
