@@ -204,9 +204,10 @@ def _accepted(ledger: sqlite3.Connection, n: Accepted, at: int) -> None:
         (n.customer, GRANTS_OF_ONE_MAX),
     )
     # Whoever has just proven who they are has a new right: old reasons to send them off are past.
+    # The signs let SQLite find them by the customer: a place has hundreds of sessions.
     ledger.execute(
         "UPDATE wifi_session SET surplus = 0, tries = 0, next_at = 0, ended = 0"
-        " WHERE place = ? AND station = ? AND customer = ? AND stopped_at IS NULL",
+        " WHERE +place = ? AND +station = ? AND customer = ? AND stopped_at IS NULL",
         (n.place, n.station, n.customer),
     )
     if n.learnt_until is not None and n.credential is not None:
