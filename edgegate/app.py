@@ -18,6 +18,7 @@ import sdnotify
 
 from edgegate import logs
 from edgegate.bookkeeper import Afterwards, Bookkeeper, keep_time
+from edgegate.boundary import Contained
 from edgegate.clock import SystemClock, boot_id, since_boot_s
 from edgegate.config import Config, DoorConfig, ReaderConfig
 from edgegate.control import Control
@@ -401,10 +402,8 @@ async def scans_of(reader: Reader) -> AsyncIterator[Scan]:
 
 def show_at(reader: Reader, signal_: Signal) -> None:
     """Light or sound an answer; a reader that cannot is no reason to keep the door shut."""
-    try:
+    with Contained(log, "a reader could not show its answer"):
         reader.show(signal_)
-    except Exception:  # the same boundary: what it should have shown has happened already
-        log.exception("a reader could not show its answer")
 
 
 def _notifier() -> Callable[[str], None]:

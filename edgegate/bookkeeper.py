@@ -4,11 +4,12 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
 
+from edgegate.boundary import Contained
 from edgegate.deadlines import resume, settle
 from edgegate.ports import Correction, OperatingError
 from edgegate.store.books import Books
@@ -169,13 +170,17 @@ class Afterwards:
         except OperatingError:
             self._put_back(jobs)
             await asyncio.sleep(RETRY_S)
-        except Exception:  # the boundary of one record: it must not hold up those beside it
-            if len(jobs) > 1:
-                self._put_back(jobs)
-                self._suspects = len(jobs)
-            else:
-                self.dropped += 1
-                log.exception("a record was dropped")
+        except Exception as error:  # noqa: BLE001 - the boundary of one record: others must not wait
+            self._set_apart(jobs, error)
+
+    def _set_apart(self, jobs: list[Job[Any]], error: Exception) -> None:
+        """Try jobs of which one is at fault one by one; drop it once it stands alone."""
+        if len(jobs) > 1:
+            self._put_back(jobs)
+            self._suspects = len(jobs)
+        else:
+            self.dropped += 1
+            log.error("a record was dropped", exc_info=error)
 
     def _put_back(self, jobs: list[Job[Any]]) -> None:
         self._waiting.extendleft(reversed(jobs))
@@ -212,14 +217,10 @@ async def keep_time(
     failure: what it proves is that event loop and thread are alive.
     """
     while True:
-        try:
-            # Such a refusal is the answer of a thread that works on.
+        due = None
+        # An operating error is the answer of a thread that works on.
+        with Contained(log, "time could not be kept for the visits"), suppress(OperatingError):
             due = await keeper.do(lambda books: _tend(books, now()), Urgency.WIFI)
-        except OperatingError:
-            due = None
-        except Exception:  # the boundary of one round: doors stay up, and the round comes again
-            log.exception("time could not be kept for the visits")
-            due = None
         on_progress()
         wait_s = tick_s if due is None else (due - now()).total_seconds()
         await asyncio.sleep(max(0.0, min(tick_s, wait_s)))

@@ -17,6 +17,7 @@ from typing import Literal, TypeVar
 import msgspec
 from msgspec import Struct
 
+from edgegate.boundary import Contained
 from edgegate.ports import OperatingError
 from edgegate.status import STATUS_BYTES_MAX, Progress, Status, StatusReporter
 
@@ -102,12 +103,12 @@ class Control:
             return
         self._callers += 1
         try:
-            await self._converse(reader, writer)
-        except (OSError, TimeoutError):
-            # Whoever asked has gone.
-            pass
-        except Exception:  # the boundary of one caller: a question must not end the daemon
-            log.exception("a question could not be answered")
+            # OSError and TimeoutError: whoever asked has gone.
+            with (
+                Contained(log, "a question could not be answered"),
+                suppress(OSError, TimeoutError),
+            ):
+                await self._converse(reader, writer)
         finally:
             self._callers -= 1
             writer.close()

@@ -28,6 +28,7 @@ PURE_CALLS_BANNED = frozenset({"now", "utcnow", "today", "open", "print", "input
 ROOMS: dict[str, tuple[str, ...]] = {
     "passes": ("edgegate.passes",),
     "ports": ("edgegate.ports",),
+    "boundary": ("edgegate.boundary",),
     "config": (
         "edgegate.config",
         "edgegate.configdump",
@@ -85,11 +86,14 @@ ROOMS: dict[str, tuple[str, ...]] = {
 }
 """The rooms of the house, and the modules (with all below them) that lie in each."""
 
-LINE = frozenset({"passes", "ports", "records", "store", "doors", "credentials", "line"})
+LINE = frozenset(
+    {"boundary", "passes", "ports", "records", "store", "doors", "credentials", "line"}
+)
 APP = LINE | {"wifi", "package", "config", "service", "app", "wire", "uplink"}
 ALLOWED: dict[str, frozenset[str]] = {
     "package": frozenset(),
     "passes": frozenset({"passes"}),
+    "boundary": frozenset(),
     "ports": frozenset({"passes"}),
     "config": frozenset({"passes", "ports", "config"}),
     "records": frozenset({"passes"}),

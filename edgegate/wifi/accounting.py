@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 from functools import partial
 
 from edgegate.bookkeeper import Bookkeeper
+from edgegate.boundary import Contained
 from edgegate.ports import Clock, OperatingError
 from edgegate.store.books import Books
 from edgegate.store.thread import Urgency
@@ -72,15 +73,13 @@ class Accounting:
         pending, self._pending = self._pending, {}
         listened = self._listens_since
         job = partial(tend, pending, self._clock.now(), listened, self._rules, self._refusals)
-        try:
-            self._forget(await self._keeper.do(job, Urgency.WIFI))
-        except OperatingError as error:
-            log.error("the sessions on the Wi-Fi could not be written: %s", error)  # noqa: TRY400
-            for key, counters in pending.items():
-                self._count(key, counters)
-        except Exception:
-            # The boundary of one round: the next comes in a minute.
-            log.exception("the sessions on the Wi-Fi could not be looked after")
+        with Contained(log, "the sessions on the Wi-Fi could not be looked after"):
+            try:
+                self._forget(await self._keeper.do(job, Urgency.WIFI))
+            except OperatingError as error:
+                log.error("the sessions on the Wi-Fi could not be written: %s", error)  # noqa: TRY400
+                for key, counters in pending.items():
+                    self._count(key, counters)
 
     def rest(self) -> Callable[[Books], None]:
         """What interims said and is still to be written, as a job."""

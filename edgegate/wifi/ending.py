@@ -7,10 +7,12 @@ process died: whoever is on the Wi-Fi without a visit that allows it is found ag
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 
 from edgegate.bookkeeper import Bookkeeper
+from edgegate.boundary import Contained
 from edgegate.passes.model import CustomerStatus
 from edgegate.ports import Clock, OperatingError
 from edgegate.store import wifi, wifi_rows
@@ -66,29 +68,29 @@ class Endings:
                 await asyncio.sleep(LOOK_S)
 
     async def _due(self) -> list[Due]:
-        try:
+        with (
+            Contained(log, "it could not be looked who is to leave the Wi-Fi"),
+            suppress(OperatingError),
+        ):
             found = await self._keeper.do(partial(_look, self._clock.now()), Urgency.WIFI)
-        except OperatingError:
-            return []
-        except Exception:
-            # The boundary of one look: the next comes in a second.
-            log.exception("it could not be looked who is to leave the Wi-Fi")
-            return []
-        self.waiting = len(found)
-        return found
+            self.waiting = len(found)
+            return found
+        return []
 
     async def _send_off(self, due: Due, name: tuple[str, str, str, str]) -> None:
+        try:
+            with Contained(log, "a device could not be sent off at %s", due.place):
+                await self._ask(due)
+        finally:
+            self._asked.discard(name)
+
+    async def _ask(self, due: Due) -> None:
         try:
             answer = await self._disconnect(due)
             log.info("asked %s to send a device off: %s", due.place, answer)
             await self._keeper.do(partial(answered, due, answer, self._clock.now()), Urgency.WIFI)
         except OperatingError as error:
             log.warning("a device could not be sent off at %s: %s", due.place, error)
-        except Exception:
-            # The boundary of one device: the others are to go all the same.
-            log.exception("a device could not be sent off at %s", due.place)
-        finally:
-            self._asked.discard(name)
 
 
 def _look(now: datetime, books: Books) -> list[Due]:

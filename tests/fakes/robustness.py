@@ -35,13 +35,16 @@ app.TICK_S = 0.2
 
 INJECTOR = """
 import os, traceback
+is_in = False
 try:
     import injected
-except BaseException:  # whatever it is, SystemExit too, the test must not go on without it
-    traceback.print_exc()
-    os._exit(70)
+    is_in = True
+finally:
+    if not is_in:
+        traceback.print_exc()
+        os._exit(70)
 """
-"""Python would only print that an injection failed, and the test would test nothing."""
+"""Python would print that an injection failed and go on: the test would test nothing."""
 
 HOLDING = """
 import importlib, time
