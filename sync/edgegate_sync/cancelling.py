@@ -1,7 +1,7 @@
 """Ends tasks for sure: no cancelling is lost in what a loop does; what does not end is named."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,16 +24,33 @@ async def apart(work: Awaitable[T]) -> T:
         asyncio.CancelledError: this task was cancelled; the round has ended, whether well or not.
     """
     task = asyncio.ensure_future(work)
+    return await _outcome(task, on_cancelled=task.cancel)
+
+
+async def finished(step: Awaitable[T]) -> T:
+    """Do a step that is finished once it is begun, whoever loses interest meanwhile.
+
+    A statement that aiosqlite runs on its thread goes on after its task was cancelled: a cancelled
+    INSERT is committed later, a cancelled BEGIN holds the file's lock for ever.
+
+    Raises:
+        asyncio.CancelledError: this task was cancelled; the step has ended, whether well or not.
+    """
+    return await _outcome(asyncio.ensure_future(step), on_cancelled=lambda: None)
+
+
+async def _outcome(task: asyncio.Future[T], on_cancelled: Callable[[], object]) -> T:
+    """Wait until a task is over, however often this one is cancelled; that is raised then."""
     cancelled: asyncio.CancelledError | None = None
     while not task.done():
         try:
             await asyncio.wait((task,))
         except asyncio.CancelledError as error:
             cancelled = error
-            task.cancel()
+            on_cancelled()
     if cancelled is not None:
         if not task.cancelled():
-            # Its error is looked at, as nobody else will.
+            # Its error is looked at, as nobody else will; that of who cancelled comes first.
             task.exception()
         raise cancelled
     return task.result()

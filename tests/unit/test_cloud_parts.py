@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from cryptography.x509.verification import PolicyBuilder, Store
 
+from edgegate_sync.cancelling import finished
 from edgegate_sync.cloud import dynsec, limits
 from edgegate_sync.cloud.authority import (
     device_certificate,
@@ -23,7 +24,6 @@ from edgegate_sync.cloud.authority import (
 from edgegate_sync.cloud.feed import owner_of
 from edgegate_sync.cloud.limits import Limiter, Rate
 from edgegate_sync.cloud.tables import InstantType
-from edgegate_sync.cloud.uncancelled import finished
 from edgegate_sync.cloud.vault import Vault, VaultError, create_master_key, read_master_key
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)

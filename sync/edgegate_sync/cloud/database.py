@@ -17,8 +17,8 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from edgegate_sync.cancelling import finished
 from edgegate_sync.cloud.feed import Transaction
-from edgegate_sync.cloud.uncancelled import finished
 
 WRITERS_MAX = 8
 """Writing transactions at once on PostgreSQL; further ones wait. SQLite has one writer anyway."""

@@ -15,8 +15,8 @@ from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from edgegate_sync.cancelling import finished
 from edgegate_sync.cloud.tables import outbox, record, site
-from edgegate_sync.cloud.uncancelled import finished
 from edgegate_sync.wire.changes import Op
 
 if TYPE_CHECKING:
