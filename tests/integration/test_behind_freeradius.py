@@ -25,7 +25,7 @@ from edgegate.wifi.packet import (
 )
 from rig.freeradius import FreeRadius, free_udp_port
 from rig.radius import SECRET
-from rig.wifi import Answer, WifiSite, read_answer
+from rig.wifi import Answer, Eapol, WifiSite, eapol_test, radclient
 
 PAGE = Path(__file__).parents[2] / "docs" / "behind-freeradius.md"
 MEMBERS = 'Called-Station-Id = "02-00-00-00-00-FF:Members"'
@@ -173,22 +173,15 @@ class Network:
     async def ask(self, attributes: str, kind: str = "auth", *options: str) -> Answer:
         """Be an access point that does not sign: FreeRADIUS signs what it sends on."""
         port = self.radius.auth_port if kind == "auth" else self.radius.acct_port
-        process = await asyncio.create_subprocess_exec(
-            *("radclient", "-x", *options, f"127.0.0.1:{port}", kind, WORD),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-        out, _ = await process.communicate(attributes.encode())
-        return read_answer(out.decode())
+        return await radclient(attributes, kind, port, *options)
 
     async def login(self, password: str, *more: str) -> Answer:
         """Sign Ana in at the members' network."""
         given = ('User-Name = "ana"', f'User-Password = "{password}"', MEMBERS, *more)
         return await self.ask(", ".join(given))
 
-    async def join(self, password: str) -> tuple[bool, str]:
-        """Let a device of hers join by EAP-TTLS; whether it got in, and what it says."""
+    async def join(self, password: str) -> Eapol:
+        """Let a device of hers join by EAP-TTLS."""
         file = self.site.directory / "eapol_test.conf"
         authority = self.site.state / "wifi" / "ca.pem"
         network = (
@@ -196,15 +189,8 @@ class Network:
             f'anonymous_identity="anonymous"\npassword="{password}"\nca_cert="{authority}"\n}}\n'
         )
         await asyncio.to_thread(file.write_text, network)
-        process = await asyncio.create_subprocess_exec(
-            *("eapol_test", "-c", str(file), "-p", str(self.radius.auth_port), "-s", WORD),
-            *("-t60", "-N30:s:02-00-00-00-00-FF:Members"),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-        said, _ = await process.communicate()
-        output = said.decode(errors="replace")
-        return output.rstrip().endswith("SUCCESS"), output
+        calling = "-N30:s:02-00-00-00-00-FF:Members"
+        return await eapol_test(file, self.radius.auth_port, calling)
 
 
 @pytest.fixture

@@ -172,14 +172,7 @@ location = "{location}"
         if kind == "auth":
             attributes += ", Message-Authenticator = 0x00"
         flags = [part for pair in options.items() for part in (f"-{pair[0]}", pair[1])]
-        process = await asyncio.create_subprocess_exec(
-            *("radclient", "-x", *flags, f"127.0.0.1:{port}", kind, SECRET.decode()),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-        out, _ = await process.communicate(attributes.encode())
-        return read_answer(out.decode())
+        return await radclient(attributes, kind, port, *flags)
 
     async def eapol_test(self, network: str, attributes: str = "") -> Eapol:
         """Let hostap's own client authenticate by EAP, with these lines of a network."""
@@ -187,15 +180,7 @@ location = "{location}"
         lines = "\n".join(line.strip() for line in network.strip().splitlines())
         content = f"network={{\nkey_mgmt=WPA-EAP\n{lines}\n}}\n"
         await asyncio.to_thread(file.write_text, content)
-        process = await asyncio.create_subprocess_exec(
-            *("eapol_test", "-c", str(file), "-p", str(self.auth_port), "-s", SECRET.decode()),
-            *("-t60", *attributes.split()),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-        said, _ = await process.communicate()
-        text = said.decode(errors="replace")
-        return Eapol(process.returncode == 0 and text.rstrip().endswith("SUCCESS"), text)
+        return await eapol_test(file, self.auth_port, *attributes.split())
 
     async def account(self, status: str, session: str, **attributes: Any) -> Answer:
         """Send one accounting packet."""
@@ -220,3 +205,29 @@ def free_ports() -> tuple[int, int]:
     while other == one:
         other = free_udp_port()
     return one, other
+
+
+async def radclient(attributes: str, kind: str, port: int, *flags: str) -> Answer:
+    """Send one request by FreeRADIUS's client, which signs it as its attributes and flags say."""
+    command = ("radclient", "-x", *flags, f"127.0.0.1:{port}", kind, SECRET.decode())
+    _, said = await _told(*command, given=attributes)
+    return read_answer(said)
+
+
+async def eapol_test(file: Path, port: int, *attributes: str) -> Eapol:
+    """Let hostap's own client authenticate by EAP at a port, by a network that a file describes."""
+    options = ("-c", str(file), "-p", str(port), "-s", SECRET.decode(), "-t60", *attributes)
+    code, said = await _told("eapol_test", *options)
+    return Eapol(code == 0 and said.rstrip().endswith("SUCCESS"), said)
+
+
+async def _told(*command: str, given: str = "") -> tuple[int | None, str]:
+    """Run a program; its exit code, and what it prints."""
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    said, _ = await process.communicate(given.encode())
+    return process.returncode, said.decode(errors="replace")
