@@ -59,7 +59,8 @@ def visit_end(
     `late` are not charged (S-06).
     """
     debits = _debits(session, facts, request)
-    refunds = _refunds(before, session, request.at, visits.booked_by(facts, request.location))
+    booked = visits.booked_by(facts, request.location)
+    refunds = _refunds(before, session, request.at, booked)
     closed = Closed(
         session=session.id,
         customer=session.customer,
@@ -68,7 +69,8 @@ def visit_end(
         reason=reason,
         minutes=session.minutes + _minutes_of(debits) - sum(m for _, m in refunds),
     )
-    tabs = visits.with_tab(session.tabs, visits.tab_of(session, facts, request))
+    past = tuple(visits.tab_until(tab, request.at, booked) for tab in session.tabs)
+    tabs = visits.with_tab(past, visits.tab_of(session, facts, request))
     back = [refund for refund, _ in refunds]
     return [*debits, *back, *_charges(session, tabs, late), *_off(session), closed]
 

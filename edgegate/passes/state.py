@@ -89,11 +89,23 @@ class Segment(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.lots if self.pass_ is None else (self.pass_, *self.lots)
 
 
+class Stretch(Struct, frozen=True):
+    """When a visit's segment rode on an offer, and the real time that counts, in seconds."""
+
+    from_: Instant
+    until: Instant
+    used_s: int
+
+
 class Tab(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a visit has run up on one offer: real time in seconds, over all its segments (P-04)."""
+    """What a visit has run up on one offer: real time in seconds, over all its segments (P-04).
+
+    It remembers its stretches for the visit that turns out to have ended before them (S-06).
+    """
 
     sale: Sale
     used_s: int
+    stretches: tuple[Stretch, ...] = ()
 
 
 class Session(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -11,7 +11,7 @@ from edgegate.passes.facts import Facts, Request, Running, Span, counted, day_of
 from edgegate.passes.localtime import Edge, business_day_named, next_occurrence
 from edgegate.passes.model import Audience, Location, Pass
 from edgegate.passes.reasons import ClosingReason, Reason
-from edgegate.passes.state import MinuteTerms, Segment, Session, Tab
+from edgegate.passes.state import MinuteTerms, Segment, Session, Stretch, Tab
 from edgegate.passes.windows import current_window
 
 ENDLESS = timedelta(days=36_525)
@@ -230,7 +230,11 @@ def with_tab(tabs: tuple[Tab, ...], tab: Tab | None) -> tuple[Tab, ...]:
         return tabs
     for place, known in enumerate(tabs):
         if known.sale.offer == tab.sale.offer:
-            added = Tab(sale=known.sale, used_s=known.used_s + tab.used_s)
+            added = Tab(
+                sale=known.sale,
+                used_s=known.used_s + tab.used_s,
+                stretches=(*known.stretches, *tab.stretches),
+            )
             return (*tabs[:place], added, *tabs[place + 1 :])
     return (*tabs, tab)
 
@@ -240,8 +244,24 @@ def tab_of(session: Session, facts: Facts, request: Request) -> Tab | None:
     segment = session.segment
     if segment is None or segment.sale is None:
         return None
-    used = counted(segment.from_, request.at, booked_by(facts, request.location))
-    return Tab(sale=segment.sale, used_s=(used + HALF_A_SECOND) // timedelta(seconds=1))
+    used_s = _used_s(segment.from_, request.at, booked_by(facts, request.location))
+    stretch = Stretch(segment.from_, request.at, used_s)
+    return Tab(sale=segment.sale, used_s=used_s, stretches=(stretch,))
+
+
+def tab_until(tab: Tab, at: datetime, booked: tuple[Span, ...]) -> Tab:
+    """A tab without the time after the instant as of which its visit closes (S-06)."""
+    late_s = sum(
+        stretch.used_s - min(stretch.used_s, _used_s(stretch.from_, at, booked))
+        for stretch in tab.stretches
+        if stretch.until > at
+    )
+    return replace(tab, used_s=tab.used_s - late_s)
+
+
+def _used_s(from_: datetime, until_: datetime, booked: tuple[Span, ...]) -> int:
+    """The real time that counts, in whole seconds, rounded half-up (T-06, S-07)."""
+    return (counted(from_, until_, booked) + HALF_A_SECOND) // timedelta(seconds=1)
 
 
 def booked_by(facts: Facts, location: Location) -> tuple[Span, ...]:
