@@ -1,6 +1,5 @@
 """Every decision is that of the oracle, a second implementation of PASSES §3, §4, §5 and §8."""
 
-import time
 from collections import Counter
 from random import Random
 
@@ -16,6 +15,7 @@ from edgegate.passes.reasons import Reason
 from oracle import decision as oracle
 from oracle.comparison import difference
 from oracle.worlds import TICK, Draw, world
+from rig import seeds
 from simulator.appliance import Asked, decided_elsewhere
 
 CAMPAIGN_DECISIONS = 200_000
@@ -63,8 +63,7 @@ def test_a_decision_is_that_of_the_oracle(random: Random) -> None:
 
 def test_many_decisions_are_those_of_the_oracle() -> None:
     """The worlds are of every sort: nearly every reason of the closed list is given."""
-    seed = str(time.time_ns())
-    print(f"seed {seed}")
+    seed = seeds.of_this_commit()
     reasons = compare(seed, QUICK_DECISIONS)
     before_the_chain = {r for r in Reason if r.startswith(("credential", "unknown"))}
     of_faults = {Reason.INTERNAL_ERROR, Reason.STORAGE_FAILED}
@@ -74,7 +73,7 @@ def test_many_decisions_are_those_of_the_oracle() -> None:
 @pytest.mark.soak
 @pytest.mark.timeout(7200)
 def test_a_campaign_of_decisions_is_that_of_the_oracle(capsys: pytest.CaptureFixture[str]) -> None:
-    seed = str(time.time_ns())
+    seed = seeds.new()
     with capsys.disabled():
         print(f"\noracle: seed {seed}")
         reasons = compare(seed, CAMPAIGN_DECISIONS)

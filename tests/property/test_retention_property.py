@@ -2,7 +2,6 @@
 
 import logging
 import sqlite3
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -19,6 +18,7 @@ from edgegate.store.connections import PAGE_BYTES
 from edgegate.store.files import Store
 from edgegate.store.sync_state import Place
 from oracle.worlds import Draw
+from rig import seeds
 from simulator import spaces
 from simulator.appliance import STAMP, Appliance, copy_of
 from simulator.run import rows_of, told
@@ -125,7 +125,7 @@ def live(seed: str) -> tuple[list[Record], list[Step], Appliance, Draw]:
 
 
 def test_what_is_forgotten_changes_nothing_that_comes() -> None:
-    first = str(time.time_ns())
+    first = seeds.of_this_commit()
     forgotten = 0
     for number in range(SPACES):
         seed = f"{first}/{number}"
@@ -146,7 +146,7 @@ def test_what_is_forgotten_changes_nothing_that_comes() -> None:
 
 
 def test_a_damaged_ledger_has_the_same_tables_whatever_was_forgotten(tmp_path: Path) -> None:
-    first = str(time.time_ns())
+    first = seeds.of_this_commit()
     for number in range(SPACES):
         seed = f"{first}/{number}"
         print(f"seed {seed}")
