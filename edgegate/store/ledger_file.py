@@ -12,6 +12,8 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from edgegate.store import directory, ledger, salvage, standing
 from edgegate.store.chain import Entry
 from edgegate.store.connections import (
@@ -147,6 +149,8 @@ def _build(
         connection.execute("BEGIN IMMEDIATE")
         connection.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
         count = _insert(connection, entries)
+        if "lockdown" not in meta:
+            _lock_down_as_told(connection)
         ledger.begin_epoch(connection, now_s)
         if rebuild is not None:
             after = standing.load(connection, path.parent)
@@ -175,11 +179,11 @@ def _insert(connection: sqlite3.Connection, entries: Iterable[Entry]) -> int:
 
 
 def _meta(path: Path) -> dict[str, Any]:
-    """Epoch and anchor of a damaged ledger, if SQLite can still read them."""
+    """Epoch, anchor and lockdown of a damaged ledger, if SQLite can still read them."""
     found: dict[str, Any] = {}
     with suppress(sqlite3.Error), closing(connect_read_only(path)) as connection:
         found = dict(connection.execute("SELECT name, value FROM meta"))
-    types = {"epoch": int, "anchor_key": int, "anchor_hash": bytes}
+    types = {"epoch": int, "anchor_key": int, "anchor_hash": bytes, "lockdown": str}
     sound = {
         name: found[name] for name, type_ in types.items() if isinstance(found.get(name), type_)
     }
@@ -188,4 +192,24 @@ def _meta(path: Path) -> dict[str, Any]:
     if not {"anchor_key", "anchor_hash"} <= sound.keys():
         sound.pop("anchor_key", None)
         sound.pop("anchor_hash", None)
+    with suppress(ValueError):
+        msgspec.json.decode(sound.get("lockdown", ""), type=tuple[bool, list[str]])
+        return sound
+    sound.pop("lockdown", None)
     return sound
+
+
+def _lock_down_as_told(connection: sqlite3.Connection) -> None:
+    """Keep each door shut whose last word on it is that a lockdown began.
+
+    Where the end of one is lost it holds on: what restricts is not given up by a damage.
+    """
+    query = (
+        "SELECT substr(subject, 6), max(key), json_extract(CAST(data AS TEXT), '$.cleared')"
+        " FROM entry WHERE type = ? AND subject LIKE 'door/%' AND data IS NOT NULL GROUP BY subject"
+    )
+    told = connection.execute(query, (ledger.EntryType.DOOR_LOCKDOWN,))
+    doors = [door for door, _, is_over in told if not is_over]
+    if doors:
+        kept = msgspec.json.encode([False, sorted(doors)]).decode()
+        connection.execute("INSERT INTO meta VALUES ('lockdown', ?)", (kept,))

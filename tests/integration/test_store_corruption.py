@@ -15,6 +15,7 @@ import pytest
 from edgegate.passes import model
 from edgegate.ports import ClockTrust
 from edgegate.store import cache, ledger, salvage
+from edgegate.store.books import Books
 from edgegate.store.chain import FaultKind
 from edgegate.store.errors import StorageFailedError
 from edgegate.store.files import Store
@@ -267,6 +268,31 @@ def test_the_rest_of_an_earlier_log_brings_back_nothing(tmp_path: Path) -> None:
     found = {e.sequence: e.data for e in salvage.entries(tmp_path / "state" / "ledger.db")}
     assert found.keys() == set(range(1, 11))
     assert found[2] is None
+
+
+@pytest.mark.parametrize("is_everywhere", [True, False])
+@pytest.mark.parametrize("page", [1, 20])
+def test_a_lockdown_outlasts_the_damage(state: Path, page: int, *, is_everywhere: bool) -> None:
+    """As it was where that can be read, else at each door that last said so."""
+    with closing(Store.open(state)) as store:
+        books = Books(store, lambda: STAMP)
+        for door, cleared in (("front", False), ("back", False), ("back", True)):
+            books.append(
+                Draft(
+                    type=EntryType.DOOR_LOCKDOWN,
+                    at=AT,
+                    subject=f"door/{door}",
+                    data={"cleared": cleared},
+                )
+            )
+        books.note_lockdown(frozenset({"front"}), everywhere=is_everywhere)
+    hit_page(state / "ledger.db", page, bytes(PAGE))
+    with closing(Store.open(state)) as store:
+        assert [report.kind for report in store.reports] == [ReportKind.LEDGER_SALVAGED]
+        books = Books(store, lambda: STAMP)
+        books.recall_lockdown()
+        assert books.locked_doors == {"front"}
+        assert books.lockdown is (is_everywhere and page != 1)
 
 
 def test_what_was_never_committed_is_not_salvaged(tmp_path: Path) -> None:
