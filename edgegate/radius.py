@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -45,8 +46,11 @@ if TYPE_CHECKING:
 CERTIFICATE_LOOK_S = 3600.0
 """How often it is looked whether the server's certificate is to be renewed."""
 
-REVOKED_LOOK_S = 30.0
-"""How soon a client certificate that was revoked admits nobody."""
+CERTIFICATE_RETRY_S = 30.0
+"""How soon, while there is none to show."""
+
+REVOKED_LOOK_S = 1.0
+"""How soon a client certificate that was revoked admits nobody; who came in by it goes after it."""
 
 _NO_CERTIFICATE = (CertificatesError, ClientsError, OwnFilesError, IdentityError, OSError)
 _EAP_METHODS = {"eap-ttls": Type.TTLS, "eap-tls": Type.TLS}
@@ -74,7 +78,8 @@ class Wifi:
         interim = timedelta(seconds=section.interim_s)
         sessions = Rules(interim=interim, devices_max=section.devices_max)
         self.accounting = Accounting(app.keeper, app.clock, sessions, self._access.refusals)
-        self.endings = Endings(app.keeper, app.clock, self._disconnect)
+        is_revoked = self._certificates.clients.is_revoked
+        self.endings = Endings(app.keeper, app.clock, self._disconnect, is_revoked)
         turns = Turns(lambda: not app.quiet.is_set() or app.keeper.is_computing)
         self.server = Server(
             self._access,
@@ -153,17 +158,18 @@ class Wifi:
 
     async def _keep_certificate(self) -> None:
         wanted = [_EAP_METHODS[name] for name in self._section.methods if name in _EAP_METHODS]
-        looks = 0
+        looked_at_s = -math.inf
         while wanted:
-            if looks % int(CERTIFICATE_LOOK_S / REVOKED_LOOK_S) == 0 or self.server.eap is None:
+            every_s = CERTIFICATE_LOOK_S if self.server.eap is not None else CERTIFICATE_RETRY_S
+            if time.monotonic() - looked_at_s >= every_s:
+                looked_at_s = time.monotonic()
                 await self._renew(wanted, self._app.devices)
             await asyncio.sleep(REVOKED_LOOK_S)
-            looks += 1
             await self._reload_revoked()
 
     async def _reload_revoked(self) -> None:
         try:
-            await asyncio.to_thread(self._certificates.clients.reload)
+            await asyncio.to_thread(self._certificates.clients.follow)
         except (ClientsError, OSError) as error:
             log.error("wifi clients: %s", error)  # noqa: TRY400 - expected
 

@@ -65,11 +65,13 @@ class Accepted(Struct, frozen=True, kw_only=True, omit_defaults=True):
     station: str = ""
     visit: str | None = None
     credential: str | None = None
+    proof: str = ""
+    """What is remembered of the credential's verifier, where that was looked at."""
+    certificate: str = ""
+    """The serial number of the one that was shown in its place."""
     until: datetime
     learnt_until: datetime | None = None
     """Set where the device was learnt: from now on it comes in by its MAC address."""
-    learnt_by: str = ""
-    """What is remembered of the credential's verifier."""
 
 
 class Rejected(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -183,11 +185,11 @@ def note_of(entry: Entry) -> Note | None:
 def _accepted(ledger: sqlite3.Connection, n: Accepted, at: int) -> None:
     ledger.execute(
         "INSERT OR REPLACE INTO wifi_grant"
-        " (class, customer, location, visit, nas, place, station, at, until)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " (class, customer, location, visit, nas, place, station, at, until,"
+        " credential, proof, certificate) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             *(n.class_, n.customer, n.location, n.visit, n.nas, n.place, n.station),
-            *(at, microseconds(n.until)),
+            *(at, microseconds(n.until), n.credential or "", n.proof, n.certificate),
         ),
     )
     ledger.execute(
@@ -217,7 +219,7 @@ def _accepted(ledger: sqlite3.Connection, n: Accepted, at: int) -> None:
 def _learn(ledger: sqlite3.Connection, n: Accepted, until: int) -> None:
     ledger.execute(
         "INSERT OR REPLACE INTO wifi_learnt VALUES (?, ?, ?, ?, ?)",
-        (n.station, n.customer, n.credential, n.learnt_by, until),
+        (n.station, n.customer, n.credential, n.proof, until),
     )
     ledger.execute(
         "DELETE FROM wifi_learnt WHERE station IN (SELECT station FROM wifi_learnt"

@@ -37,6 +37,14 @@ class Grant(Struct, frozen=True, kw_only=True):
     station: str
     at: datetime
     until: datetime
+    credential: str
+    """Empty where an earlier version did not keep it."""
+    proof: str
+    """What was remembered of the credential's verifier; empty where it was not looked at."""
+    certificate: str
+    """The serial number of the one that was shown; empty for none."""
+    revoked: int
+    """Whether that counted no more at the last look (`edgegate.wifi.proven`)."""
 
 
 class Online(Struct, frozen=True, kw_only=True):
@@ -99,7 +107,10 @@ class Due(Struct, frozen=True, kw_only=True):
     tries: int
 
 
-_GRANT = "class, customer, location, visit, nas, place, station, at, until"
+_GRANT = (
+    "class, customer, location, visit, nas, place, station, at, until, credential, proof,"
+    " certificate, revoked"
+)
 _ONLINE = (
     "place, number, station, customer, class, nas, location, started_at, seen_at, seconds,"
     " received, sent, stopped_at, why, names, address"
@@ -124,6 +135,21 @@ def newest_grant(ledger: sqlite3.Connection, place: str, station: str) -> Grant 
         (place, station),
     ).fetchone()
     return None if row is None or not station else _grant(row)
+
+
+def in_force(ledger: sqlite3.Connection, now: datetime) -> list[Grant]:
+    """The Accepts by which devices are or may still come to be on the Wi-Fi, and by what."""
+    rows = ledger.execute(
+        f"SELECT {_GRANT} FROM wifi_grant WHERE credential <> '' AND ended = 0 AND (until > ?"  # noqa: S608
+        " OR class IN (SELECT class FROM wifi_session WHERE stopped_at IS NULL))",
+        (microseconds(now),),
+    ).fetchall()
+    return [_grant(row) for row in rows]
+
+
+def mark_revoked(ledger: sqlite3.Connection, class_: str, revoked: bool) -> None:
+    """Note whether what an Accept was given for counts no more: then its device is to go."""
+    ledger.execute("UPDATE wifi_grant SET revoked = ? WHERE class = ?", (revoked, class_))
 
 
 def was_accepted(ledger: sqlite3.Connection, customer: str, station: str) -> bool:
@@ -343,7 +369,7 @@ def _every(
     return map(_online, rows)
 
 
-def _grant(row: tuple[str, str, str, str | None, str, str, str, int, int]) -> Grant:
+def _grant(row: tuple[Any, ...]) -> Grant:
     values: dict[str, Any] = dict(zip(Grant.__struct_fields__, row, strict=True))
     return Grant(**values | {"at": instant(row[7]), "until": instant(row[8])})
 
@@ -361,6 +387,16 @@ UPDATE wifi_session SET seen_at = max(seen_at, ?), seconds = max(seconds, ?),
 received = max(received, ?), sent = max(sent, ?) WHERE {_IS_KEY} AND stopped_at IS NULL
 """  # noqa: S608 - constants
 
+# The newest word of a device at a place, that of its own session's Class among them, counts.
+_LOST = """
+    EXISTS (SELECT 1 FROM wifi_grant g
+    WHERE g.customer = s.customer AND g.revoked
+    AND (g.class = s.class OR (g.place = s.place AND g.station = s.station AND s.station <> ''))
+    AND NOT EXISTS (SELECT 1 FROM wifi_grant n
+        WHERE n.place = g.place AND n.station = g.station AND n.station <> ''
+        AND n.customer = g.customer AND n.at > g.at AND NOT n.revoked))
+"""
+
 # A visit that stands with its customer on the Wi-Fi; a grant without one is staff's, for its time.
 _STANDS = """
     g.visit IS NULL AND g.until > ?1
@@ -371,7 +407,7 @@ _DUE_SESSIONS = f"""
 SELECT s.class, number, customer, location, nas, place, station, names, address, tries
 FROM wifi_session s
 WHERE stopped_at IS NULL AND customer <> '' AND ended = 0 AND next_at <= ?1
-AND (surplus OR NOT EXISTS (
+AND (surplus OR {_LOST} OR NOT EXISTS (
     SELECT 1 FROM wifi_grant g
     WHERE g.customer = s.customer
     AND (g.class = s.class OR (g.place = s.place AND g.station = s.station AND s.station <> ''))
@@ -383,7 +419,8 @@ ORDER BY next_at, started_at LIMIT ?2
 _DUE_GRANTS = f"""
 SELECT g.class, '', customer, location, nas, place, station, names, address, tries
 FROM wifi_grant g
-WHERE g.until > ?1 AND ended = 0 AND next_at <= ?1 AND names <> x'' AND NOT ({_STANDS})
+WHERE g.until > ?1 AND ended = 0 AND next_at <= ?1 AND names <> x''
+AND (g.revoked OR NOT ({_STANDS}))
 AND NOT EXISTS (SELECT 1 FROM wifi_session s WHERE s.customer = g.customer
     AND (s.class = g.class OR (s.place = g.place AND s.station = g.station)))
 AND NOT EXISTS (SELECT 1 FROM wifi_grant n

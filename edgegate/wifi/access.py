@@ -272,7 +272,7 @@ def _accepted(
     set_now = books.deadline_of(customer.id, asking.location) if outcome.is_scheduled else None
     visit, until = set_now or right_of(books, customer.id, asking.location, at)
     timeout_s = max(1, (until - at) // timedelta(seconds=1))
-    learnt_until = _learnt_until(question, rules)
+    certificate = question.proof.serial if isinstance(question.proof, CertificateProof) else ""
     accepted = wifi.Accepted(
         class_=os.urandom(CLASS_BYTES).hex(),
         customer=customer.id,
@@ -282,9 +282,10 @@ def _accepted(
         station=asking.station,
         visit=visit,
         credential=credential.id,
+        proof="" if certificate else verifiers.digest_of(credential.verifier),
+        certificate=certificate,
         until=until,
-        learnt_until=learnt_until,
-        learnt_by="" if learnt_until is None else verifiers.digest_of(credential.verifier),
+        learnt_until=_learnt_until(question, rules),
     )
     wifi.record(books, accepted, at)
     wifi_rows.address_grant(books.ledger, accepted.class_, asking.names, asking.address)

@@ -53,10 +53,21 @@ class Clients:
         self._lock = directory / "clients.lock"
         self._directory = directory
         self._revoked: frozenset[str] = frozenset()
+        self._read: tuple[int, int, int] | None = None
+        """Which file was read last: every writer puts a new one in its place."""
 
     def is_revoked(self, serial: str) -> bool:
         """Whether that certificate counts no more, as of the last reading."""
         return serial in self._revoked
+
+    def follow(self) -> None:
+        """Read the file again where it is another one than last time.
+
+        Raises:
+            ClientsError: as `reload`.
+        """
+        if _identity(self._file) != self._read:
+            self.reload()
 
     def reload(self) -> tuple[Client, ...]:
         """Read the file again, as another process may have written it.
@@ -64,6 +75,7 @@ class Clients:
         Raises:
             ClientsError: if it is damaged; what was read before stays in force.
         """
+        read = _identity(self._file)
         try:
             with self._file.open("rb") as stream:
                 content = stream.read(FILE_BYTES_MAX + 1)
@@ -73,6 +85,7 @@ class Clients:
         except (OSError, msgspec.DecodeError) as error:
             raise ClientsError(f"{self._file} cannot be read: {error}") from error
         self._revoked = frozenset(client.serial for client in clients if client.revoked_at)
+        self._read = read
         return clients
 
     def add(self, client: Client, at: datetime) -> None:
@@ -143,3 +156,12 @@ class Clients:
             yield
         finally:
             os.close(handle)
+
+
+def _identity(file: Path) -> tuple[int, int, int] | None:
+    """What tells a file from the one that replaces it; None where there is none."""
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size

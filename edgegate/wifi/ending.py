@@ -1,7 +1,8 @@
 """Sends off whose right has ended: their access points are asked to, within seconds, until they do.
 
 Who is to go follows from how things stand in the books, so that it does not matter when this
-process died: whoever is on the Wi-Fi without a visit that allows it is found again.
+process died: whoever is on the Wi-Fi without a visit that allows it, or by a credential that counts
+no more, is found again.
 """
 
 import asyncio
@@ -21,10 +22,14 @@ from edgegate.store.thread import Urgency
 from edgegate.store.wifi import Why
 from edgegate.store.wifi_rows import Due
 from edgegate.wifi.disconnect import Ending, Outcome
+from edgegate.wifi.proven import note_lost
 from edgegate.wifi.sessions import conclude
 
 LOOK_S = 1.0
 """How often it is looked who is to go: five seconds after the end of their right they are gone."""
+
+LOOKS_AT_PROOFS = 3
+"""Every so many looks it is asked, too, whether the credentials of all who are on still count."""
 
 TRIES_MAX = 8
 """So often an access point is asked for one device; after that Session-Timeout has to do."""
@@ -48,10 +53,18 @@ _ENDINGS = {
 class Endings:
     """Looks who is to go, and asks for it."""
 
-    def __init__(self, keeper: Bookkeeper, clock: Clock, disconnect: Disconnect) -> None:
+    def __init__(
+        self,
+        keeper: Bookkeeper,
+        clock: Clock,
+        disconnect: Disconnect,
+        is_revoked: Callable[[str], bool],
+    ) -> None:
         self._keeper = keeper
         self._clock = clock
         self._disconnect = disconnect
+        self._is_revoked = is_revoked
+        self._looks = 0
         self._asked: set[tuple[str, str, str, str]] = set()
         self.waiting = 0
         """How many devices are to go, as of the last look."""
@@ -72,7 +85,11 @@ class Endings:
             Contained(log, "it could not be looked who is to leave the Wi-Fi"),
             suppress(OperatingError),
         ):
-            found = await self._keeper.do(partial(_look, self._clock.now()), Urgency.WIFI)
+            # As of a restart, too, nobody's proof has been looked at.
+            is_revoked = None if self._looks % LOOKS_AT_PROOFS else self._is_revoked
+            self._looks += 1
+            look = partial(_look, self._clock.now(), is_revoked)
+            found = await self._keeper.do(look, Urgency.WIFI)
             self.waiting = len(found)
             return found
         return []
@@ -93,7 +110,9 @@ class Endings:
             log.warning("a device could not be sent off at %s: %s", due.place, error)
 
 
-def _look(now: datetime, books: Books) -> list[Due]:
+def _look(now: datetime, is_revoked: Callable[[str], bool] | None, books: Books) -> list[Due]:
+    if is_revoked is not None:
+        note_lost(books, now, is_revoked)
     for row in wifi_rows.without_visit(books.ledger):
         customer = books.customer(row.customer)
         if customer is None or not customer.staff or customer.status is not CustomerStatus.ACTIVE:

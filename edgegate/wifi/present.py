@@ -8,13 +8,9 @@ from msgspec import Struct
 from edgegate.passes.model import CredentialKind
 from edgegate.store import cache, wifi_rows
 from edgegate.store.books import Books
-from edgegate.store.ledger import EntryType
 from edgegate.store.wifi_rows import Grant, Online
 from edgegate.wifi.attributes import Attribute
 from edgegate.wifi.mac import canonical
-
-ACCEPTED_MAX = 10_000
-"""So many of the newest Accepts are looked through for by what somebody came in."""
 
 _METHODS = {CredentialKind.WIFI_LOGIN: "login", CredentialKind.MAC: "device"}
 _names = msgspec.msgpack.Decoder(tuple[tuple[int, bytes], ...]).decode
@@ -39,20 +35,15 @@ class Present(Struct, frozen=True, kw_only=True):
     sent: int
 
 
-class _Accepted(Struct):
-    class_: str = msgspec.field(name="class", default="")
-    credential: str | None = None
-
-
 def present(books: Books, at: datetime) -> list[Present]:
     """All devices that are on the Wi-Fi, by customer."""
-    methods = _methods(books)
-    found = [_present(row, books, methods, at) for row in wifi_rows.every_online(books.ledger)]
+    found = [_present(row, books, at) for row in wifi_rows.every_online(books.ledger)]
     return sorted(found, key=lambda one: (one.customer, one.since))
 
 
-def _present(row: Online, books: Books, methods: dict[str, str], at: datetime) -> Present:
+def _present(row: Online, books: Books, at: datetime) -> Present:
     granted = _granted(row, books)
+    credential = None if granted is None else books.record_of(cache.CREDENTIAL, granted.credential)
     left_s = None if granted is None else max(0, (granted.until - at) // timedelta(seconds=1))
     return Present(
         customer=row.customer,
@@ -62,7 +53,7 @@ def _present(row: Online, books: Books, methods: dict[str, str], at: datetime) -
         since=row.started_at,
         seen_at=row.seen_at,
         left_s=left_s,
-        method="" if granted is None else methods.get(granted.class_, ""),
+        method="" if credential is None else _METHODS.get(credential.kind, ""),
         received=row.received,
         sent=row.sent,
     )
@@ -81,18 +72,3 @@ def _mac(names: bytes) -> str:
         return ""
     told = dict(_names(names)).get(Attribute.CALLING_STATION_ID, b"")
     return canonical(told.decode(errors="replace")) or ""
-
-
-def _methods(books: Books) -> dict[str, str]:
-    """By an Accept's Class, by what kind of credential it was given."""
-    rows = books.ledger.execute(
-        "SELECT data FROM entry WHERE type = ? AND data IS NOT NULL ORDER BY key DESC LIMIT ?",
-        (EntryType.WIFI_ACCEPTED, ACCEPTED_MAX),
-    ).fetchall()
-    found: dict[str, str] = {}
-    for (data,) in rows:
-        accepted = msgspec.json.decode(data, type=_Accepted)
-        credential = books.record_of(cache.CREDENTIAL, accepted.credential or "")
-        if credential is not None:
-            found[accepted.class_] = _METHODS.get(credential.kind, "")
-    return found
