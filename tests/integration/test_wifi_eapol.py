@@ -134,36 +134,66 @@ async def test_many_at_once(tmp_path: Path) -> None:
     assert [outcome.succeeded for outcome in outcomes] == [True] * 4
 
 
-@pytest.mark.parametrize("version", VERSIONS)
-async def test_networks_as_freeradius_tests_with(version: str, tmp_path: Path) -> None:
-    """The forms of its ttls-pap.conf and tls.conf: no pinned server, a key with a password."""
-    certificate, key = client("anna", "rsa")
+def as_freeradius_tests_ttls(word: str) -> str:
+    """What its ttls-pap.conf and fail-ttls-pap.conf say: nothing is pinned, all is RSA."""
+    return f"""
+        eap=TTLS
+        identity="bob"
+        anonymous_identity="anonymous@example.org"
+        password="{word}"
+        phase2="auth=PAP"
+        """
+
+
+def as_freeradius_tests_tls(directory: Path) -> str:
+    """What its tls.conf and fail-tls-verify.conf say: a sealed key, and a ticket is asked for."""
+    certificate, key = client("bob@example.org", "rsa")
     sealed = key.private_bytes(
         Encoding.PEM, PrivateFormat.TraditionalOpenSSL, BestAvailableEncryption(b"whatever")
     )
-    (tmp_path / "client.pem").write_bytes(certificate_pem(certificate))
-    (tmp_path / "client.key").write_bytes(sealed)
-    networks = (
-        """
-        eap=TTLS
-        identity="bob@example.org"
-        anonymous_identity="anonymous"
-        password="pass word"
-        phase2="auth=PAP"
-        """,
-        f"""
+    (directory / "ca.pem").write_bytes(certificate_pem(authority("rsa").certificate))
+    (directory / "client.pem").write_bytes(certificate_pem(certificate))
+    (directory / "client.key").write_bytes(sealed)
+    return f"""
         eap=TLS
         identity="user@example.org"
-        {trust(tmp_path, "rsa")}
-        client_cert="{tmp_path}/client.pem"
-        private_key="{tmp_path}/client.key"
+        ca_cert="{directory}/ca.pem"
+        client_cert="{directory}/client.pem"
+        private_key="{directory}/client.key"
         private_key_passwd="whatever"
-        """,
-    )
-    for network in networks:
+        """
+
+
+def with_tickets(version: str) -> str:
+    return tls_version(version).replace('phase1="', 'phase1="tls_disable_session_ticket=0 ')
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_networks_that_freeradius_admits(version: str, tmp_path: Path) -> None:
+    for network in (
+        as_freeradius_tests_ttls("bob") + tls_version(version),
+        as_freeradius_tests_tls(tmp_path) + with_tickets(version),
+    ):
         async with eap_site(identity("rsa")) as site:
-            outcome = await eapol_test(site, network + tls_version(version), tmp_path)
+            outcome = await eapol_test(site, network, tmp_path)
         assert_admitted(site, outcome, version)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_networks_that_freeradius_refuses(version: str, tmp_path: Path) -> None:
+    """One after a handshake that succeeded, one within it; whoever comes next is served."""
+    good = as_freeradius_tests_ttls("bob") + tls_version(version)
+    by_certificate = as_freeradius_tests_tls(tmp_path) + with_tickets(version)
+    none_counts = frozenset({serial_of(client("bob@example.org", "rsa")[0])})
+    async with eap_site(identity("rsa", none_counts)) as site:
+        wrong = good.replace('password="bob"', 'password="wrong-password"')
+        for network in (wrong, by_certificate):
+            outcome = await eapol_test(site, network, tmp_path)
+            assert not outcome.succeeded
+            assert "CTRL-EVENT-EAP-FAILURE" in outcome.output
+            assert len(site.eap.half_open) == 0
+        assert site.whys == ["not known", "the device's certificate is refused: it was revoked"]
+        assert (await eapol_test(site, good, tmp_path)).succeeded
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -239,11 +269,13 @@ async def test_a_certificate_that_is_refused_by_the_decision(version: str, tmp_p
         ("eap=MD5", "the device wants EAP-MD5; offered here"),
         ("eap=MSCHAPV2", "the device wants EAP-MSCHAPv2; offered here"),
         ("eap=GTC", "the device wants EAP-GTC; offered here"),
+        ("eap=PWD", "the device wants EAP-pwd; offered here"),
         ('eap=TTLS\nphase2="auth=CHAP"', "EAP-TTLS with CHAP inside"),
         ('eap=TTLS\nphase2="auth=MSCHAP"', "EAP-TTLS with MSCHAP inside"),
         ('eap=TTLS\nphase2="auth=MSCHAPV2"', "EAP-TTLS with MSCHAPv2 inside"),
         ('eap=TTLS\nphase2="autheap=MD5"', "EAP-TTLS with EAP inside"),
         ('eap=TTLS\nphase2="autheap=MSCHAPV2"', "EAP-TTLS with EAP inside"),
+        ('eap=TTLS\nphase2="autheap=GTC"', "EAP-TTLS with EAP inside"),
     ],
 )
 async def test_other_methods_are_refused_by_name(lines: str, words: str, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from edgegate.wifi.packet import Packet, Reply, split
 from edgegate.wifi.proofs import CertificateProof, LoginProof
 
 SECRET = b"testing123testing123"
-LOGINS = {"anna": b"wonderful", "bob@example.org": b"pass word"}
+LOGINS = {"anna": b"wonderful", "bob": b"bob", "bob@example.org": b"pass word"}
 
 
 @dataclass
