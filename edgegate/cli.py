@@ -68,7 +68,10 @@ def run(config: Path) -> None:
 @main.command()
 @click.option("--tour", is_flag=True, help="Play a scripted tour and end.")
 def demo(tour: bool) -> None:
-    """See it work: the real appliance, with readers, cards and doors made of software."""
+    """See it work, with doors made of software.
+
+    It is the real appliance; readers and cards are software, too.
+    """
     from edgegate.demo import run_demo
 
     sys.exit(run_demo(tour=tour or not sys.stdin.isatty()))
@@ -78,7 +81,10 @@ def demo(tour: bool) -> None:
 @click.argument("file", type=click.Path(path_type=Path), envvar=CONFIG_VARIABLE, default=CONFIG)
 @click.option("--dump", is_flag=True, help="Print all settings as they are in effect.")
 def check_config(file: Path, dump: bool) -> None:
-    """Say everything that is wrong with a configuration; exit 2 if anything is."""
+    """Say everything that is wrong with a configuration.
+
+    Exit 2 if anything is.
+    """
     settings = configured(file)
     for name, device in settings.devices():
         if device.load_error:
@@ -117,7 +123,10 @@ def tail(config: Path, state_dir: Path | None, count: int) -> None:
 @config_option
 @state_option
 def verify(config: Path, state_dir: Path | None) -> None:
-    """Follow the chain of hashes from the first entry to the last; exit 1 if it breaks."""
+    """Follow the chain of hashes to the last entry.
+
+    Exit 1 if it breaks.
+    """
     from edgegate.store import ledger as chain
 
     with _ledger(config, state_dir) as connection:
@@ -158,7 +167,10 @@ def explain(
     at_text: str | None,
     as_json: bool,
 ) -> None:
-    """Say how far each pass of a customer gets along the rules, and why."""
+    """Say how far each pass of a customer gets, and why.
+
+    The rules are gone through in their order.
+    """
     from rich.console import Console
 
     from edgegate.explain import explain as explained
@@ -208,7 +220,9 @@ def replay(  # noqa: PLR0913, PLR0917 - one for each option
     as_json: bool,
     not_reproduced: bool,
 ) -> None:
-    """Run scenario files and print what differs; exit 1 if anything does, 2 if a file is wrong.
+    """Run scenario files and print what differs.
+
+    Exit 1 if anything does, 2 if a file is wrong.
 
     With --ledger and --with it is a what-if: the recorded taps are presented again under other
     records, and whoever would have been treated differently is listed.
@@ -239,7 +253,10 @@ def door() -> None:
 @door.command("lock-all")
 @config_option
 def lock_all(config: Path) -> None:
-    """Leave every strike locked; a fail-safe one stays released while the fire input is active."""
+    """Leave every strike locked.
+
+    A fail-safe one stays released while the fire input is active.
+    """
     from edgegate.lockall import lock_all as lock
 
     faults = asyncio.run(lock(configured(config)))

@@ -131,7 +131,10 @@ def claim(database: str, key_file: Path | None, site: str, device: str | None, h
 @cloud.command()
 @_stored
 def trust(database: str, key_file: Path | None) -> None:
-    """Print the certificates of all authorities: what a broker of your own has to trust."""
+    """Print the certificates of all authorities.
+
+    A broker of your own has to trust them.
+    """
     with _explained():
         from edgegate_sync.cloud.desk import authorities
 
@@ -158,7 +161,10 @@ def certificate(
 @click.option("--site", required=True)
 @click.password_option("--passphrase", help="What the key will be encrypted with.")
 def escrow(database: str, key_file: Path | None, site: str, passphrase: str) -> None:
-    """Print a site's authority with its key under a passphrase, to be kept elsewhere."""
+    """Print a site's authority under a passphrase.
+
+    Its key is with it; keep it elsewhere.
+    """
     with _explained():
         from edgegate_sync.cloud.desk import escrowed
 

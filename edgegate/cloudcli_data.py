@@ -52,7 +52,10 @@ def import_files(
     encoding: str,
     **options: Any,
 ) -> None:
-    """Import FILES that another product exported; [TABLE=]FILE says which one it is."""
+    """Import FILES that another product exported.
+
+    [TABLE=]FILE says which one it is.
+    """
     with _explained():
         from edgegate_sync.cloud.csv_import import ImportOptions
         from edgegate_sync.cloud.csv_import_desk import import_paths
@@ -69,7 +72,10 @@ def import_files(
 @click.option("--site", required=True)
 @click.argument("file", type=existing_file)
 def site_key(database: str, key_file: Path | None, site: str, file: Path) -> None:
-    """Deposit the site's key, the one of its devices, so that card numbers can be imported."""
+    """Deposit the key of a site's devices.
+
+    With it card numbers can be imported.
+    """
     with _explained():
         from edgegate_sync.cloud.csv_import_desk import deposit
 
@@ -84,7 +90,10 @@ def site_key(database: str, key_file: Path | None, site: str, file: Path) -> Non
 def backup_cloud(
     database: str, key_file: Path | None, out: Path, passphrase_file: Path | None
 ) -> None:
-    """Write database, authorities and keys into one encrypted file; workers may be running."""
+    """Write database and keys into one encrypted file.
+
+    The authorities are among the keys; workers may be running.
+    """
     with _explained(), _sealed():
         from edgegate_sync.cloud import backup
 
@@ -130,7 +139,10 @@ def restore_cloud(
     "--site-key", type=existing_file, help="Of the site's devices: then there are cards too."
 )
 def demo_data(database: str, key_file: Path | None, site: str, site_key: Path | None) -> None:
-    """Make a believable space: two locations, doors, plans, 40 members with all kinds of passes."""
+    """Make a believable space to try things with.
+
+    It has two locations, doors, plans, and 40 members with all kinds of passes.
+    """
     with _explained():
         from edgegate_sync.cloud.csv_import_desk import make_demo
 
@@ -144,7 +156,10 @@ def demo_data(database: str, key_file: Path | None, site: str, site_key: Path | 
 @state_option
 @_passphrase
 def backup(out: Path, config: Path, state_dir: Path | None, passphrase_file: Path | None) -> None:
-    """Write this appliance's ledger and identity into one encrypted file; it may be running."""
+    """Write ledger and identity into one encrypted file.
+
+    The appliance may be running.
+    """
     with _explained(), _sealed():
         from edgegate_sync.appliance import backup as box
 
@@ -166,7 +181,10 @@ def restore(
     replace: bool,
     passphrase_file: Path | None,
 ) -> None:
-    """Put a backup into this appliance, which may not be running; its ledger begins an epoch."""
+    """Put a backup into this appliance.
+
+    It may not be running; its ledger begins an epoch.
+    """
     with _explained(), _sealed():
         from edgegate_sync.appliance import backup as box
 

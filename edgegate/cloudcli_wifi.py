@@ -25,7 +25,10 @@ def wifi_login(
     chap: bool,
     as_json: bool,
 ) -> None:
-    """Make a Wi-Fi login for a customer and print its password, this once."""
+    """Make a Wi-Fi login for a customer.
+
+    Its password is printed this once.
+    """
     with _explained():
         from msgspec.structs import asdict
 
@@ -50,7 +53,10 @@ def wifi_login(
 @click.option("--customer", required=True, help="The customer's id.")
 @click.argument("mac")
 def wifi_device(database: str, key_file: Path | None, site: str, customer: str, mac: str) -> None:
-    """Let a customer's device come onto the Wi-Fi by its MAC address, in any notation."""
+    """Let a device come onto the Wi-Fi by its MAC.
+
+    The address is taken in any notation.
+    """
     with _explained():
         from edgegate_sync.cloud.wifi_desk import add_device
 

@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 )
 @config_option
 def enroll(url: str, claim: str, name: str | None, state_dir: Path | None, config: Path) -> None:
-    """Make this computer a device of a site in the cloud; the claim code comes from there."""
+    """Make this computer a device of a site in the cloud.
+
+    The claim code comes from there.
+    """
     # A device may be enrolled before it is configured.
     settings = basics(config) if state_dir is None or config.exists() else None
     if settings is not None:
@@ -57,7 +60,10 @@ def enroll(url: str, claim: str, name: str | None, state_dir: Path | None, confi
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(config: Path, as_json: bool) -> None:
-    """Say how the appliance is doing; from its files where the daemon does not run."""
+    """Say how the appliance is doing.
+
+    Where the daemon does not run, its files tell.
+    """
     from edgegate.control import ControlError, ask_status
     from edgegate.status import from_files
     from edgegate.store.errors import StoreUnavailableError
@@ -82,7 +88,10 @@ def sync() -> None:
 @sync.command()
 @config_option
 def now(config: Path) -> None:
-    """Pull and upload now, and show how it goes; exit 1 if it did not come to its end."""
+    """Pull and upload now, and show how it goes.
+
+    Exit 1 if it did not come to its end.
+    """
     from edgegate.control import ControlError, ask_sync
 
     progress = None

@@ -50,7 +50,10 @@ def test(
     ca: Path | None,
     config: Path,
 ) -> None:
-    """Ask this computer's server as an access point does, and say what fails; exit 1 if it does."""
+    """Ask as an access point does, and say what fails.
+
+    It is this computer's server that is asked; exit 1 if anything fails.
+    """
     with explained():
         from edgegate.wifi.probe import Plan, Probe
 
@@ -105,7 +108,10 @@ def clients(as_json: bool, config: Path) -> None:
 @config_option
 @click.pass_context
 def certificate(context: click.Context, as_json: bool, config: Path) -> None:
-    """Say how the server's certificate is; exit 1 if something is wrong with it."""
+    """Say how the server's certificate is.
+
+    Exit 1 if something is wrong with it.
+    """
     if context.invoked_subcommand is not None:
         return
     with explained():
@@ -130,7 +136,10 @@ def certificate(context: click.Context, as_json: bool, config: Path) -> None:
 @click.option("--serial", help="One certificate, by its number.")
 @config_option
 def revoke(login: str | None, serial: str | None, config: Path) -> None:
-    """Let client certificates count no more; the daemon heeds it within a minute."""
+    """Let client certificates count no more.
+
+    Whoever is on the Wi-Fi by one is off it within seconds.
+    """
     if (login is None) == (serial is None):
         raise click.UsageError("name either --login or --serial")
     with explained():

@@ -39,7 +39,10 @@ def _handing_out(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="A directory.")
 @_handing_out
 def issue(login: str, days: int | None, out: Path, config: Path, **options: Any) -> None:
-    """Issue a client certificate for EAP-TLS, and write what devices install of it."""
+    """Issue a client certificate for EAP-TLS.
+
+    What devices install of it is written into a directory.
+    """
     with explained():
         from edgegate.wifi.certificates import Certificates
         from edgegate.wifi.profiles import apple, geteduroam
@@ -94,7 +97,10 @@ def slip(login: str, url: str, out: Path, password_file: Path | None, **options:
 @password_option
 @_handing_out
 def profile(login: str, out: Path, password_file: Path | None, **options: Any) -> None:
-    """Write the page for a member's devices, and the files that it names, into a directory."""
+    """Write a page that sets a member's devices up.
+
+    The files that it names go into the same directory.
+    """
     with explained():
         from edgegate.wifi.profiles import apple, geteduroam, page
 
