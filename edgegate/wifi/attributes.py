@@ -99,6 +99,14 @@ class MicrosoftAttribute(IntEnum):
 
 
 @unique
+class MikrotikAttribute(IntEnum):
+    """Vendor types below `Vendor.MIKROTIK`: RouterOS, RADIUS client, "Supported attributes"."""
+
+    WIRELESS_VLAN_ID = 26
+    WIRELESS_VLAN_ID_TYPE = 27
+
+
+@unique
 class ServiceType(IntEnum):
     """Values of Service-Type: RFC 2865 §5.6; MAC authentication says Call-Check."""
 
@@ -166,6 +174,9 @@ class ErrorCause(IntEnum):
     REQUEST_INITIATED = 507
     MULTIPLE_SESSION_SELECTION_UNSUPPORTED = 508
 
+
+MIKROTIK_802_1Q = 0
+"""The kind of VLAN, beside 802.1ad."""
 
 TUNNEL_TYPE_VLAN = 13
 """Tunnel-Type for a VLAN: RFC 3580 §3.31."""

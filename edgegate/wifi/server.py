@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection
 from datetime import timedelta
+from ipaddress import ip_address
 
 import msgspec
 
@@ -16,14 +17,14 @@ from edgegate.wifi.accounting import Accounting
 from edgegate.wifi.attributes import AcctStatusType, Attribute, Code
 from edgegate.wifi.eap.server import EapServer
 from edgegate.wifi.eap.steps import Accepted, Challenge, Failed, Ignored, Proven, Step
-from edgegate.wifi.hiding import HiddenValueError, mppe_keys, reveal_password, vlan
+from edgegate.wifi.hiding import HiddenValueError, mppe_keys, reveal_password
 from edgegate.wifi.mac import asked_by_mac, asked_by_mac_chap, canonical
 from edgegate.wifi.nas import Nas, Signing
 from edgegate.wifi.packet import VALUE_BYTES_MAX, Attributes, Packet, Reply, number, split
 from edgegate.wifi.proofs import ChapProof, LoginProof, MacProof, Proof
 from edgegate.wifi.sessions import Report, Status
 from edgegate.wifi.turns import Turns
-from edgegate.wifi.vendors import kept
+from edgegate.wifi.vendors import kept, vlan_for
 from edgegate.wifi.verifiers import CrowdedError
 
 IDENTIFIER_CHARACTERS_MAX = 64
@@ -94,7 +95,7 @@ class Server:
         verdict = await self._verdict(proof, asking, nas)
         if verdict is None:
             return None
-        return self._accept(verdict) if verdict.accepted else _reject(verdict)
+        return self._accept(verdict, nas) if verdict.accepted else _reject(verdict)
 
     async def account(self, packet: Packet, nas: Nas) -> Reply | None:
         """Answer an Accounting-Request, once what it says is safe."""
@@ -132,7 +133,7 @@ class Server:
                 return Reply(Code.ACCESS_CHALLENGE, attributes)
             case Accepted(eap, msk, _, Verdict() as admitted):
                 keys = mppe_keys(msk, packet.authenticator, nas.secret)
-                return self._accept(admitted, (*split(Attribute.EAP_MESSAGE, eap), *keys))
+                return self._accept(admitted, nas, (*split(Attribute.EAP_MESSAGE, eap), *keys))
             case Failed(eap, why):
                 self.counts[nas.id, why] += 1
                 told = refusal if nas.sentence_beside_eap else None
@@ -186,7 +187,7 @@ class Server:
             return None
         return LoginProof(name, password)
 
-    def _accept(self, verdict: Verdict, more: Attributes = ()) -> Reply:
+    def _accept(self, verdict: Verdict, nas: Nas, more: Attributes = ()) -> Reply:
         attributes: list[tuple[int, bytes]] = list(more)
         name = verdict.customer.encode()
         if len(name) <= VALUE_BYTES_MAX:
@@ -199,7 +200,7 @@ class Server:
             (Attribute.ACCT_INTERIM_INTERVAL, number(self._interim_s)),
         )
         if verdict.vlan is not None:
-            attributes += vlan(str(verdict.vlan))
+            attributes += vlan_for(nas.vendor, verdict.vlan)
         return Reply(Code.ACCESS_ACCEPT, tuple(attributes))
 
     def _report(self, status: Status, session: str, packet: Packet, nas: Nas) -> Report:
@@ -242,9 +243,23 @@ def _reject(verdict: Verdict | None, more: Attributes = ()) -> Reply:
 
 
 def _place(packet: Packet, nas: Nas) -> str:
-    """Which access point of a network, or behind a controller: sessions of one end together."""
-    identifier = _legible(packet.first(Attribute.NAS_IDENTIFIER) or b"")
-    return f"{nas.id}/{nas.host}/{identifier[:IDENTIFIER_CHARACTERS_MAX]}"
+    """Which access point of a network, behind a controller or a proxy: its sessions end together.
+
+    RFC 2865 §4.1 has each request say NAS-Identifier or an address; who says neither, the radio.
+    """
+    named = packet.first(Attribute.NAS_IDENTIFIER)
+    name = _own_address(packet, nas) if named is None else _legible(named)
+    return f"{nas.id}/{nas.host}/{name[:IDENTIFIER_CHARACTERS_MAX]}"
+
+
+def _own_address(packet: Packet, nas: Nas) -> str:
+    """What an access point calls itself that has no name; empty where that says nothing new."""
+    for kind, octets in ((Attribute.NAS_IP_ADDRESS, 4), (Attribute.NAS_IPV6_ADDRESS, 16)):
+        address = packet.first(kind)
+        if address is not None and len(address) == octets:
+            own = str(ip_address(address))
+            return "" if own == nas.host else own
+    return _legible(packet.first(Attribute.CALLED_STATION_ID) or b"")
 
 
 def _names(packet: Packet) -> bytes:

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
-from edgegate.wifi.attributes import Attribute, Vendor
-from edgegate.wifi.packet import Attributes
+from edgegate.wifi.attributes import MIKROTIK_802_1Q, Attribute, MikrotikAttribute, Vendor
+from edgegate.wifi.hiding import vlan
+from edgegate.wifi.packet import Attributes, number, vendor_attribute
 
 _NAS_NAMES = (
     Attribute.NAS_IP_ADDRESS,
@@ -40,6 +41,8 @@ class Template(Struct, frozen=True):
     """RFC 5176 §2.1; some kinds listen elsewhere."""
     changes_timeout: bool = False
     """Whether a CoA-Request with a new Session-Timeout is understood."""
+    has_own_vlan: bool = False
+    """Whether Mikrotik-Wireless-VLANID is what puts a device into a VLAN on its Wi-Fi."""
     sentence_beside_eap: bool = False
     """Whether it is known to pass over a Reply-Message beside EAP-Message, which RFC 3579 §2.6.5
     forbids: then its log tells why a device was refused."""
@@ -63,6 +66,7 @@ TEMPLATES: dict[str, Template] = {
             Form((Attribute.USER_NAME, Attribute.CALLING_STATION_ID)),
         ),
         changes_timeout=True,
+        has_own_vlan=True,
     ),
     # UniFi: the hotspot's controller finds Acct-Session-Id; an access point passes the request on
     # to its hostapd instances.
@@ -152,6 +156,24 @@ def namings(vendor: str, attributes: Attributes) -> Iterator[Attributes]:
             if form.cisco_session:
                 named += [pair for pair in attributes if _is_audit_session(pair[1])][:1]
             yield tuple(named)
+
+
+def vlan_for(vendor: str, vlan_number: int) -> Attributes:
+    """What of an Access-Accept puts a device into a VLAN, in all the forms that this kind knows.
+
+    RouterOS takes the tunnel attributes for wired 802.1X and its own on the air.
+    """
+    named = vlan(str(vlan_number))
+    if not TEMPLATES.get(vendor, TEMPLATES["generic"]).has_own_vlan:
+        return named
+    own = (
+        (MikrotikAttribute.WIRELESS_VLAN_ID, vlan_number),
+        (MikrotikAttribute.WIRELESS_VLAN_ID_TYPE, MIKROTIK_802_1Q),
+    )
+    return (
+        *named,
+        *(vendor_attribute(Vendor.MIKROTIK, kind, number(value)) for kind, value in own),
+    )
 
 
 def _is_audit_session(value: bytes) -> bool:

@@ -240,6 +240,17 @@ async def test_a_team_goes_before_a_plan_into_its_own_network(site: WifiSite) ->
             assert "Tunnel-Medium-Type:0 = IEEE-802" in answer.text
 
 
+@pytest.mark.parametrize(("vendor", "told"), [("mikrotik", True), ("hostapd", False)])
+async def test_routeros_is_told_its_network_in_its_own_words_too(
+    site: WifiSite, vendor: str, told: bool
+) -> None:
+    async with site.serving(nas=f'vendor = "{vendor}"', tail="[wifi.vlans]\ndefault = 10"):
+        answer = await sign_in(site)
+    assert 'Tunnel-Private-Group-Id:0 = "10"' in answer.text
+    own = [answer.attributes.get(f"Mikrotik-Wireless-VLANID{end}") for end in ("", "-Type")]
+    assert own == (["10", "802.1q"] if told else [None, None])
+
+
 async def test_methods_that_are_not_wanted_are_refused(site: WifiSite) -> None:
     await asyncio.to_thread(site.put, site.device("ana", "AA:BB:CC:DD:EE:FF"))
     async with site.serving(wifi='methods = ["eap-ttls"]') as app:

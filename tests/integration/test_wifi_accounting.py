@@ -177,30 +177,38 @@ async def test_silence_counts_only_while_somebody_listened(site: WifiSite) -> No
         assert await rows(site, "SELECT why FROM wifi_session") == [("lost",)]
 
 
-async def test_an_access_point_that_begins_anew_ends_its_own_sessions(site: WifiSite) -> None:
+@pytest.mark.parametrize(
+    ("attribute", "one", "two"),
+    [
+        ("NAS-Identifier", '"one"', '"two"'),
+        ("NAS-IP-Address", "192.0.2.1", "192.0.2.2"),
+        ("NAS-IPv6-Address", "2001:db8::1", "2001:db8::2"),
+        ("Called-Station-Id", '"02-00-00-00-00-AA:Loft"', '"02-00-00-00-00-AB:Loft"'),
+    ],
+)
+async def test_an_access_point_that_begins_anew_ends_its_own_sessions(
+    site: WifiSite, attribute: str, one: str, two: str
+) -> None:
     async with site.serving():
-        names = {"one": "s1", "two": "s1"}
-        for place, session in names.items():
-            answer = await site.ask(
-                f'User-Name = "ana", User-Password = "{WORD}", NAS-Identifier = "{place}",'
-                f' Calling-Station-Id = "02-00-00-00-00-{ord(place[0]):02x}"'
-            )
-            await site.account(
-                *("Start", session),
-                Class=answer.attributes["Class"],
-                NAS_Identifier=f'"{place}"',
-                Calling_Station_Id=f'"02-00-00-00-00-{ord(place[0]):02x}"',
-            )
-        await site.account("Accounting-On", "boot", NAS_Identifier='"one"')
+        for number, place in enumerate((one, two)):
+            phone = f'Calling-Station-Id = "02-00-00-00-00-1{number}", {attribute} = {place}'
+            answer = await site.ask(f'User-Name = "ana", User-Password = "{WORD}", {phone}')
+            told = answer.attributes["Class"] + ", " + phone
+            await site.account("Start", "s1", Class=told)
+        await site.account("Accounting-On", "boot", **{attribute: one})
         left = await rows(site, "SELECT place, why FROM wifi_session ORDER BY place")
-        assert left == [("ap/127.0.0.1/one", "restarted"), ("ap/127.0.0.1/two", "")]
+        names = [name.strip('"') for name in (one, two)]
+        assert left == [
+            (f"ap/127.0.0.1/{names[0]}", "restarted"),
+            (f"ap/127.0.0.1/{names[1]}", ""),
+        ]
         # Said again, it ends nothing that began after it.
         await join(site, "s9", station="02-00-00-00-00-09")
         await site.account("Accounting-On", "boot", Acct_Delay_Time=100)
         assert (None,) in await rows(
             site, "SELECT stopped_at FROM wifi_session WHERE number = 's9'"
         )
-        await site.account("Accounting-Off", "boot", NAS_Identifier='"two"')
+        await site.account("Accounting-Off", "boot", **{attribute: two})
         assert len(await rows(site, "SELECT 1 FROM wifi_session WHERE stopped_at IS NULL")) == 1
 
 
