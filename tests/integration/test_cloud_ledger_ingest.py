@@ -72,7 +72,7 @@ async def test_sending_twice_changes_nothing_and_gets_the_same_answer(books: Dat
 
 async def test_an_empty_batch_is_a_question(books: Database) -> None:
     device = Device("box-1")
-    assert await send(books, device, b"[]") == LedgerAnswer(epoch=0, counted=0)
+    assert await send(books, device, b"[]") == LedgerAnswer(epoch=0, counted=0, stored=())
     device.write(use("ana", "days", START))
     answer = await send(books, device)
     assert await send(books, device, b"[]") == answer

@@ -16,7 +16,7 @@ from edgegate.store.chain import Entry
 from edgegate.store.ledger import Draft, EntryType, Stamp
 from edgegate_sync.wire import events, peers
 from edgegate_sync.wire.errors import MalformedError, TooLargeError
-from edgegate_sync.wire.events import LedgerAnswer, Outcome, Poisoned, Settled
+from edgegate_sync.wire.events import LedgerAnswer, Outcome, Poisoned, Settled, Stored
 
 AT = datetime(2026, 1, 30, 8, 0, tzinfo=UTC)
 STAMP = Stamp(
@@ -215,8 +215,12 @@ def test_an_answer_says_where_the_ledger_counts_and_what_became_of_what() -> Non
         counted=7,
         head_hash="ab" * 32,
         settled=(Settled(epoch=1_000, sequence=5, outcome=Outcome.MOVED, why="to pass p-2"),),
+        stored=(Stored(epoch=1_000, first=1, last=5), Stored(epoch=1_000, first=7, last=7)),
     )
     assert events.decode_answer(msgspec.json.encode(answer)) == answer
+    # To have nothing is not the same as to say nothing.
+    nothing = LedgerAnswer(epoch=0, counted=0, stored=())
+    assert events.decode_answer(msgspec.json.encode(nothing)) == nothing
     assert events.decode_answer(b'{"epoch":0,"counted":0,"new":1}') == LedgerAnswer(
         epoch=0, counted=0
     )

@@ -5,7 +5,9 @@ locked first, so that two workers who take in the same site's entries do it one 
 
 What an answer calls `counted` is the newest entry of the batch's last epoch that the cloud has
 taken in, stored or in quarantine, also behind a gap: whatever the device has up to there it need
-never send again. A gap is flagged, and mended if what was missing comes after all.
+never send again. A gap is flagged, and mended if what was missing comes after all: what is there,
+`stored` says, so that a device sees it when the cloud was restored from a backup and lacks what it
+had.
 """
 
 from collections.abc import Iterable, Sequence
@@ -34,6 +36,7 @@ from edgegate_sync.cloud.intake import (
 from edgegate_sync.cloud.ledger_tables import ledger_entry, movement, quarantine, visit
 from edgegate_sync.cloud.projection import MovementKind, Touched, project
 from edgegate_sync.cloud.shift import shift
+from edgegate_sync.cloud.stored import stored_in, stored_query
 from edgegate_sync.cloud.stow import (
     Head,
     Taken,
@@ -45,7 +48,7 @@ from edgegate_sync.cloud.stow import (
     write_heads,
     write_movements,
 )
-from edgegate_sync.wire.events import LedgerAnswer, Outcome, Poisoned, Settled, decode_batch
+from edgegate_sync.wire.events import LedgerAnswer, Outcome, Poisoned, Settled, Stored, decode_batch
 
 PARTS_TOLD_MAX = 4
 """Of so many parts of one settled debit an answer tells; the books have them all."""
@@ -83,7 +86,8 @@ async def ask_ledger(database: Database, site: str, device: str) -> LedgerAnswer
     """Up to where a device's ledger counts."""
     async with database.reading() as connection:
         heads = heads_in(await fetch(connection, heads_query(site, device)))
-    return _answer(heads, max(heads, default=0))
+        stored = stored_in(heads, await fetch(connection, stored_query(site, device)))
+    return _answer(heads, max(heads, default=0), stored)
 
 
 async def take_in(
@@ -106,7 +110,7 @@ async def take_in(
     await write_movements(tx, touched, erased)
     await shift(tx, device, taken.fresh, touched, now_us)
     reckoned = await _count(tx, device, taken, touched, now_us)
-    told = await _told(tx, taken, begin_epoch=forked, reckoned=reckoned)
+    told = await _told(tx, device, taken, begin_epoch=forked, reckoned=reckoned)
     await webhook_events.note(tx, device, [one.entry for one in taken.fresh], told.settled)
     return told
 
@@ -118,10 +122,11 @@ async def _take(
     newest = max(heads, default=None)
     head = None if newest is None else (newest, heads[newest].sequence)
     found = sort_out(batch, raw, f"edgegate/{tx.site}/{device}", head)
-    known = await _known(tx, device, found.fresh)
     poison = list(found.poison)
     if poison and not found.fresh:
         poison = await _where_it_was(tx, device, poison)
+    keys = [one.key for one in found.fresh] + [p.key for p in poison if p.key is not None]
+    known = await _known(tx, device, keys)
     taken = Taken(fresh=[], repeated=[], poison=poison, known=known, heads=heads)
     for one, text in _with_text(found.fresh, batch, raw):
         stored = known.get(one.key)
@@ -160,12 +165,12 @@ def _with_text(
 
 
 async def _known(
-    tx: Transaction, device: str, fresh: Sequence[Fresh]
+    tx: Transaction, device: str, keys: Iterable[Key]
 ) -> dict[Key, tuple[bytes, bytes]]:
     """What is stored at and beside the places of a batch: hash, and hash before."""
     sequences: dict[int, list[int]] = {}
-    for one in fresh:
-        sequences.setdefault(one.key[0], []).append(one.key[1])
+    for epoch, sequence in keys:
+        sequences.setdefault(epoch, []).append(sequence)
     if not sequences:
         return {}
     rows = await tx.execute(
@@ -260,7 +265,7 @@ async def _take_back_abandoned(tx: Transaction, touched: Touched) -> dict[str, i
 
 
 async def _told(
-    tx: Transaction, taken: Taken, *, begin_epoch: bool, reckoned: bool
+    tx: Transaction, device: str, taken: Taken, *, begin_epoch: bool, reckoned: bool
 ) -> LedgerAnswer:
     """What became of a batch: the same however often it is sent."""
     parked = {p.key: p.detail for p in taken.poison if p.key is not None}
@@ -275,8 +280,9 @@ async def _told(
         settled += await _settled(tx, debits)
     keys = [*parked, *(one.key for one in (*taken.fresh, *taken.repeated))]
     epoch = max((key[0] for key in keys), default=max(taken.heads, default=0))
+    stored = stored_in(taken.heads, await tx.execute(stored_query(tx.site, device)))
     return msgspec.structs.replace(
-        _answer(taken.heads, epoch),
+        _answer(taken.heads, epoch, stored),
         begin_epoch=begin_epoch,
         settled=tuple(sorted(settled, key=lambda s: (s.epoch, s.sequence, s.outcome, s.why))),
     )
@@ -304,9 +310,9 @@ async def _settled(tx: Transaction, debits: Iterable[Entry]) -> list[Settled]:
     ]
 
 
-def _answer(heads: dict[int, Head], epoch: int) -> LedgerAnswer:
+def _answer(heads: dict[int, Head], epoch: int, stored: tuple[Stored, ...]) -> LedgerAnswer:
     head = heads.get(epoch)
     if head is None:
-        return LedgerAnswer(epoch=0, counted=0)
+        return LedgerAnswer(epoch=0, counted=0, stored=stored)
     known = head.hash.hex() if head.hash else None
-    return LedgerAnswer(epoch=epoch, counted=head.sequence, head_hash=known)
+    return LedgerAnswer(epoch=epoch, counted=head.sequence, head_hash=known, stored=stored)

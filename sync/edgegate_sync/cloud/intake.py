@@ -63,6 +63,15 @@ class Fault:
     FORK = "fork"
 
 
+class FlagKind:
+    """What is wrong with a chain at an entry."""
+
+    GAP = "gap"
+    PREVHASH = "prevhash"
+    RESTARTED = "restarted"
+    CUT_OFF = "cut_off"
+
+
 class Fresh(Struct, frozen=True, kw_only=True):
     """An entry that can be taken for what it says, with the happening that it holds."""
 
@@ -277,9 +286,12 @@ def _flag(links: Links, key: Key) -> tuple[str, str] | None:
         # Behind what is in quarantine the hash before is not known.
         if (epoch, sequence - 1) in links.quarantined:
             return None
-        return "gap", f"there is no {epoch}/{sequence - 1}"
+        return FlagKind.GAP, f"there is no {epoch}/{sequence - 1}"
     if prevhash != before[0]:
-        return "prevhash", f"names {prevhash.hex()}, but the one before has {before[0].hex()}"
+        return (
+            FlagKind.PREVHASH,
+            f"names {prevhash.hex()}, but the one before has {before[0].hex()}",
+        )
     return None
 
 
@@ -287,12 +299,14 @@ def _flag_of_first(links: Links, epoch: int, prevhash: bytes) -> tuple[str, str]
     """The first entry of an epoch names the last one before it that its ledger still had."""
     earlier = [known for known in links.heads if known < epoch]
     if not earlier:
-        return None if prevhash == chain.GENESIS else ("prevhash", "its ledger began before")
+        return None if prevhash == chain.GENESIS else (FlagKind.PREVHASH, "its ledger began before")
     before = max(earlier)
     sequence, digest = links.heads[before]
     if not digest or prevhash == digest:
         # Of what is in quarantine the hash may not be known.
         return None
     if prevhash == chain.GENESIS:
-        return "restarted", f"its ledger is new; {before}/{sequence} was the last of the old one"
-    return "cut_off", f"does not follow {before}/{sequence}: entries after a restored one are lost"
+        detail = f"its ledger is new; {before}/{sequence} was the last of the old one"
+        return FlagKind.RESTARTED, detail
+    detail = f"does not follow {before}/{sequence}: entries after a restored one are lost"
+    return FlagKind.CUT_OFF, detail

@@ -1,6 +1,6 @@
 """Writes what a batch brought: entries, quarantine, flags, heads, movements and visits."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -10,7 +10,16 @@ from sqlalchemy import ColumnElement, Select, Table, and_, delete, or_, select
 from edgegate.passes.model import Reservation, ReservationState
 from edgegate.store.projection import microseconds
 from edgegate_sync.cloud.feed import Transaction
-from edgegate_sync.cloud.intake import Fault, Fresh, Key, Links, Poison, customer_of, flags
+from edgegate_sync.cloud.intake import (
+    Fault,
+    FlagKind,
+    Fresh,
+    Key,
+    Links,
+    Poison,
+    customer_of,
+    flags,
+)
 from edgegate_sync.cloud.known import records_of
 from edgegate_sync.cloud.ledger_tables import (
     ledger_entry,
@@ -127,28 +136,22 @@ def _entry_row(site: str, device: str, one: Fresh, erased: frozenset[str], now_u
 async def write_flags(tx: Transaction, device: str, taken: Taken, now_us: int) -> None:
     """Flag what is wrong with the chain now, and take back what this batch mended."""
     fresh = {one.key for one in taken.fresh}
-    after = {(epoch, sequence + 1) for epoch, sequence in fresh} - fresh
-    mended = {key for key in after if key in taken.known}
-    heads = {epoch: (head.sequence, head.hash) for epoch, head in taken.heads.items()}
-    links = Links(known=taken.known, heads=heads)
-    found = flags(links, fresh | mended)
-    gaps = {key for key, (kind, _) in found.items() if kind == "gap"}
+    parked = {p.key for p in taken.poison if p.key is not None and p.fault != Fault.FORK}
+    after = {(epoch, sequence + 1) for epoch, sequence in fresh | parked} - fresh - parked
+    # Behind the newest there is nothing yet.
+    again = {key for key in after if key[1] <= taken.heads[key[0]].sequence}
+    again |= parked | await _first_of_later_epochs(tx, device, taken)
+    links = Links(
+        known=taken.known,
+        heads={epoch: (head.sequence, head.hash) for epoch, head in taken.heads.items()},
+    )
+    found = flags(links, fresh | {key for key in again if key in taken.known})
+    found |= _gaps_before(parked - taken.known.keys(), parked | taken.known.keys())
+    gaps = {key for key, (kind, _) in found.items() if kind == FlagKind.GAP}
     if gaps:
-        parked = await _parked(tx, device, gaps)
-        found = {key: flag for key, flag in found.items() if key not in parked}
-    if mended:
-        await tx.execute(
-            delete(ledger_flag).where(
-                ledger_flag.c.site == tx.site,
-                ledger_flag.c.device == device,
-                or_(
-                    *(
-                        and_(ledger_flag.c.epoch == epoch, ledger_flag.c.sequence == sequence)
-                        for epoch, sequence in sorted(mended)
-                    )
-                ),
-            )
-        )
+        behind_parked = await _parked(tx, device, gaps)
+        found = {key: flag for key, flag in found.items() if key not in behind_parked}
+    await _take_back(tx, device, again)
     rows = [
         {
             "site": tx.site,
@@ -162,6 +165,48 @@ async def write_flags(tx: Transaction, device: str, taken: Taken, now_us: int) -
         for (epoch, sequence), (kind, detail) in found.items()
     ]
     await upsert(tx, ledger_flag, rows)
+
+
+async def _first_of_later_epochs(tx: Transaction, device: str, taken: Taken) -> set[Key]:
+    """The first entries whose epochs follow ones that grew: what they name may be there now."""
+    later = {
+        min(e for e in taken.heads if e > epoch)
+        for epoch in {one.entry.epoch for one in taken.fresh}
+        if epoch < max(taken.heads)
+    }
+    keys = {(epoch, 1) for epoch in later} - {one.key for one in taken.fresh}
+    if not keys:
+        return set()
+    rows = await tx.execute(
+        select(ledger_entry.c.epoch, ledger_entry.c.hash, ledger_entry.c.prevhash).where(
+            ledger_entry.c.site == tx.site,
+            ledger_entry.c.device == device,
+            ledger_entry.c.epoch.in_(sorted(later)),
+            ledger_entry.c.sequence == 1,
+        )
+    )
+    taken.known |= {(row.epoch, 1): (row.hash, row.prevhash) for row in rows}
+    return keys
+
+
+def _gaps_before(parked: Collection[Key], there: Collection[Key]) -> dict[Key, tuple[str, str]]:
+    """Where an entry that goes into quarantine does not follow another one."""
+    return {
+        (epoch, sequence): (FlagKind.GAP, f"there is no {epoch}/{sequence - 1}")
+        for epoch, sequence in parked
+        if sequence > 1 and (epoch, sequence - 1) not in there
+    }
+
+
+async def _take_back(tx: Transaction, device: str, keys: Collection[Key]) -> None:
+    if not keys:
+        return
+    here = (ledger_flag.c.site == tx.site, ledger_flag.c.device == device)
+    places = (
+        and_(ledger_flag.c.epoch == epoch, ledger_flag.c.sequence == sequence)
+        for epoch, sequence in sorted(keys)
+    )
+    await tx.execute(delete(ledger_flag).where(*here, or_(*places)))
 
 
 async def _parked(tx: Transaction, device: str, gaps: Iterable[Key]) -> set[Key]:

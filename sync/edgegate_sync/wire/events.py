@@ -30,6 +30,9 @@ NUMBER_MAX = 2**31 - 1
 SETTLED_MAX = BATCH_ENTRIES_MAX * 8
 """How many settlements one answer tells; further ones come with later answers."""
 
+STORED_MAX = 100
+"""How many ranges of entries one answer names: the newest, where there are more."""
+
 ANSWER_BYTES_MAX = 4 * 1_048_576
 
 Epoch = Annotated[int, Meta(ge=0, le=NUMBER_MAX)]
@@ -110,6 +113,14 @@ class Settled(Struct, frozen=True, kw_only=True, omit_defaults=True):
     why: Annotated[str, Meta(max_length=500)] = ""
 
 
+class Stored(Struct, frozen=True, kw_only=True):
+    """Entries of one epoch that the cloud has without a gap, both ends included."""
+
+    epoch: Epoch
+    first: Sequence
+    last: Sequence
+
+
 class LedgerAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Up to where the cloud has a device's ledger; the device moves its cursor there."""
 
@@ -123,6 +134,10 @@ class LedgerAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True):
     begin_epoch: bool = False
     """A key came with two hashes (a restored backup): the device begins a new epoch."""
     settled: Annotated[tuple[Settled, ...], Meta(max_length=SETTLED_MAX)] = ()
+    stored: Annotated[tuple[Stored, ...], Meta(max_length=STORED_MAX)] | None = None
+    """All that the cloud has of this device, in quarantine too, oldest first: what it lacks of what
+    it had before, the device sends again. Absent where the cloud does not say; with `STORED_MAX`
+    ranges it says nothing of what lies before the first."""
 
 
 class Batch(Struct, frozen=True, kw_only=True):
