@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from msgspec import Struct
+from sqlalchemy import update
 from sqlalchemy.engine import make_url
 
 from edgegate import __version__
@@ -18,11 +19,15 @@ from edgegate.store import sealed_file
 from edgegate.store.directory import flush, set_aside
 from edgegate.store.sealed_file import SealedFileError
 from edgegate_sync.cloud.cloud import Settings, opened
+from edgegate_sync.cloud.tables import site
 from edgegate_sync.cloud.vault import VaultError, read_master_key
 
 KIND = "cloud"
 DATABASE = "cloud.db"
 MASTER_KEY = "master.key"
+
+FEED_GAP = 1_000_000_000
+"""By so much a restored feed's numbers go on behind those that it may have given since."""
 
 PG_DUMP = (
     "The database is PostgreSQL's: back it up too, with pg_dump --format=custom, right after this."
@@ -68,8 +73,8 @@ def make(settings: Settings, out: Path, passphrase: str) -> Report:
 def restore(settings: Settings, source: Path, passphrase: str, *, replace: bool = False) -> Report:
     """Put a backup in the place of a cloud; no worker may be running. Blocks.
 
-    Devices that stand ahead of the restored feed are told to take a snapshot, and send again what
-    the restored ledger lacks of theirs, as far as they still have it.
+    All devices are told to take a snapshot, as the feed they know is not the restored one, and
+    send again what the restored ledger lacks of theirs, as far as they still have it.
 
     Raises:
         SealedFileError: if the file is damaged, or opens with another passphrase.
@@ -92,6 +97,7 @@ def restore(settings: Settings, source: Path, passphrase: str, *, replace: bool 
         if path is not None:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             _check(parts[DATABASE])
+            _begin_feeds(parts[DATABASE])
             parts[DATABASE].rename(path)
             flush(path.parent)
         parts[MASTER_KEY].rename(settings.key_file)
@@ -101,6 +107,8 @@ def restore(settings: Settings, source: Path, passphrase: str, *, replace: bool 
 
 async def check(settings: Settings) -> Report:
     """See that database and master key belong together, and that nothing is missing.
+
+    What is PostgreSQL's was restored by its own tools: then devices are told to take a snapshot.
 
     Raises:
         VaultError: if the key is another one.
@@ -112,6 +120,10 @@ async def check(settings: Settings) -> Report:
             if scope.startswith("site/"):
                 await cloud.keys.site(scope.removeprefix("site/"))
                 await cloud.keys.command(scope.removeprefix("site/"))
+        if not cloud.database.is_sqlite:
+            head = site.c.head + FEED_GAP
+            async with cloud.database.writing() as writing:
+                await writing.execute(update(site).values(head=head, floor=head))
     return Report(done=f"All is there: {len(authorities)} authorities, and their keys open.")
 
 
@@ -133,6 +145,15 @@ def copy_sqlite(source: Path, target: Path) -> None:
         # One file, without what SQLite keeps beside it.
         writing.execute("PRAGMA journal_mode = DELETE")
     _check(target)
+
+
+def _begin_feeds(path: Path) -> None:
+    """Let no device go on from a number that it has of the feed as it was before.
+
+    The restored one would reach that number again, with other changes.
+    """
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE site SET head = head + ?1, floor = head + ?1", (FEED_GAP,))
 
 
 def _check(path: Path) -> None:
