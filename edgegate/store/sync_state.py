@@ -54,7 +54,10 @@ class Range(NamedTuple):
 
 
 class Quarantined(NamedTuple):
-    """An own entry that the cloud would not take ("refused") or put aside ("quarantined")."""
+    """An own entry that the cloud would not take ("refused") or put aside ("quarantined").
+
+    Or the first of those that neither the cloud nor this ledger has any more ("lost").
+    """
 
     place: Place
     outcome: str
@@ -78,11 +81,18 @@ def uploaded(ledger: sqlite3.Connection) -> Place:
 
 
 def set_uploaded(ledger: sqlite3.Connection, place: Place) -> None:
-    """Move the upload on to this entry; it never moves back."""
+    """Move the upload on to this entry; this never moves it back."""
     ledger.execute(
         "INSERT INTO sync_cursor VALUES ('uploaded', ?)"
         " ON CONFLICT DO UPDATE SET value = max(value, excluded.value)",
         (key_of(*place),),
+    )
+
+
+def go_back(ledger: sqlite3.Connection, place: Place) -> None:
+    """Upload again what follows this entry: the cloud has it no more."""
+    ledger.execute(
+        "UPDATE sync_cursor SET value = min(value, ?) WHERE name = 'uploaded'", (key_of(*place),)
     )
 
 

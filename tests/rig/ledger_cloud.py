@@ -13,7 +13,14 @@ from edgegate.passes.model import Record
 from edgegate.store.chain import Entry
 from edgegate_sync.wire.changes import FEED_TYPE, Change, Op, Trailer, encode_line
 from edgegate_sync.wire.errors import PROBLEM_TYPE, Problem, encode
-from edgegate_sync.wire.events import LedgerAnswer, Outcome, Settled, decode_batch
+from edgegate_sync.wire.events import (
+    STORED_MAX,
+    LedgerAnswer,
+    Outcome,
+    Settled,
+    Stored,
+    decode_batch,
+)
 
 
 class LedgerCloud:
@@ -42,6 +49,11 @@ class LedgerCloud:
         self.states: list[bytes] = []
         self.is_away = False
         """Whether the feed answers 503."""
+
+    def restore(self, kept: int) -> None:
+        """Be as a backup had it that knew so many entries."""
+        del self.order[kept:]
+        self.entries = {key: self.entries[key] for key in self.order}
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
@@ -132,7 +144,7 @@ class LedgerCloud:
     def _answer(self, settled: tuple[Settled, ...], *, begin_epoch: bool = False) -> web.Response:
         answer = self.answer
         if answer is None and not self.entries:
-            answer = LedgerAnswer(epoch=0, counted=0)
+            answer = LedgerAnswer(epoch=0, counted=0, stored=())
         if answer is None:
             last = max(self.entries)
             answer = LedgerAnswer(
@@ -141,8 +153,17 @@ class LedgerCloud:
                 head_hash=self.entries[last].hash.hex(),
                 begin_epoch=begin_epoch,
                 settled=settled,
+                stored=self._stored(),
             )
         return web.Response(body=encode(answer), content_type="application/json")
+
+    def _stored(self) -> tuple[Stored, ...]:
+        found: list[Stored] = []
+        for epoch, sequence in sorted(self.entries):
+            follows = found and (found[-1].epoch, found[-1].last + 1) == (epoch, sequence)
+            first = found.pop().first if follows else sequence
+            found.append(Stored(epoch=epoch, first=first, last=sequence))
+        return tuple(found[-STORED_MAX:])
 
 
 def _cut(request: web.Request) -> None:

@@ -62,7 +62,9 @@ class Worker:
         self.log = directory / "cloud.log"
         self.port = 0
         self.starts = 0
-        self.wanted = True
+        self._wanted = asyncio.Event()
+        self._wanted.set()
+        self._halted = asyncio.Event()
         self._up = asyncio.Event()
         self._failure: Exception | None = None
         self.proxies: list[Proxy] = []
@@ -78,8 +80,12 @@ class Worker:
             self._up.set()
 
     async def _live(self) -> None:
-        while not await asyncio.to_thread(self._start):
-            pass
+        if not self._wanted.is_set():
+            self._halted.set()
+            await self._wanted.wait()
+            self._halted.clear()
+        if not await asyncio.to_thread(self._start):
+            return
         for proxy in self.proxies:
             proxy.target = ("127.0.0.1", self.port)
         self._up.set()
@@ -99,6 +105,17 @@ class Worker:
             await self._up.wait()
         if self._failure is not None:
             raise self._failure
+
+    async def halt(self) -> None:
+        """Let it be off until it is told to `go_on`; `run` must be under way."""
+        self._wanted.clear()
+        while not self._halted.is_set():
+            self.kill()
+            await asyncio.sleep(0.02)
+
+    def go_on(self) -> None:
+        """Run again."""
+        self._wanted.set()
 
     def follow(self, proxy: Proxy) -> None:
         """Let a proxy lead here, wherever that is."""

@@ -28,7 +28,7 @@ from edgegate_sync.appliance.backoff import Backoff
 from edgegate_sync.appliance.client import CloudClient
 from edgegate_sync.appliance.commands import Acts, CommandRecord, Commands
 from edgegate_sync.appliance.errors import CloudError
-from edgegate_sync.appliance.feed import Feed
+from edgegate_sync.appliance.feed import Feed, Pulled
 from edgegate_sync.appliance.keep import Keeping
 from edgegate_sync.appliance.link import (
     Broker,
@@ -220,6 +220,7 @@ class Uplink:
             now_s=lambda: self._parts.clock.now().timestamp(),
             on_fault=partial(self._note, "ledger", DriverStatus.SELF_CHECK_FAILED),
             on_progress=self._on_uploaded,
+            on_missing=self._on_missing,
         )
         self.link = self._new_link(self.state.will)
         loops: Loops = {
@@ -318,7 +319,7 @@ class Uplink:
                 await self._until_due(backoff.delay_s())
                 continue
             backoff.reset()
-            await self._on_pulled(pulled.changes)
+            await self._on_pulled(pulled)
             wait_s = 0 if self._is_linked() else self._parts.settings.wait_s
             pause_s = float(self._parts.settings.pull_s)
             if wait_s:
@@ -330,13 +331,17 @@ class Uplink:
             async with asyncio.timeout(wait_s):
                 await self._due.wait()
 
-    async def _on_pulled(self, changes: int) -> None:
-        if not self.reach.is_reached and self.uploader is not None:
-            self.uploader.retry()
+    async def _on_pulled(self, pulled: Pulled) -> None:
+        if self.uploader is not None:
+            if not self.reach.is_reached:
+                self.uploader.retry()
+            elif pulled.snapshot:
+                # One that was restored from a backup cannot go on from where this device is.
+                self.uploader.compare()
         await self.reach.answered()
         self.pulls += 1
         self._note("cloud", DriverStatus.ENABLED, "")
-        if changes:
+        if pulled.changes:
             self.note_change()
 
     async def _on_push(self, message: Incoming) -> None:
@@ -358,6 +363,8 @@ class Uplink:
         self._note("broker", DriverStatus.ENABLED, "")
         self._due.set()
         self.peers.wake()
+        if self.uploader is not None:
+            self.uploader.compare()
         self.note_change()
 
     def _on_down(self, why: str) -> None:
@@ -368,6 +375,11 @@ class Uplink:
     def _on_uploaded(self) -> None:
         self._moved.set()
         self.note_change()
+
+    def _on_missing(self) -> None:
+        """The cloud was restored from a backup: its feed went on from there too."""
+        self.feed.wants_snapshot = True
+        self._due.set()
 
     async def _tidy(self) -> None:
         """Erase what had to be uploaded first."""

@@ -3,6 +3,9 @@
 Entries are read beside the daemon's work, on a connection of their own, a batch at a time. What the
 cloud has is what it says it has: the cursor moves there and nowhere else. An entry that it will not
 take even alone is remembered by name, tried again now and then, and stays in the ledger.
+
+Each answer says what the cloud has, and where nothing is sent it is asked now and then: a cloud
+that was restored from a backup lacks what it had, and is sent it again.
 """
 
 import asyncio
@@ -25,12 +28,14 @@ from edgegate.store.errors import StoreUnavailableError
 from edgegate.store.files import Store
 from edgegate.store.sync_state import Place
 from edgegate.store.thread import DatabaseThread, Urgency
+from edgegate_sync.appliance import resend
 from edgegate_sync.appliance.backoff import Backoff
 from edgegate_sync.appliance.errors import AnswerInvalidError, RefusedError
 from edgegate_sync.wire.events import (
     BATCH_ENTRIES_MAX,
     LedgerAnswer,
     Outcome,
+    Stored,
     encode_batch,
 )
 
@@ -43,6 +48,9 @@ GATHER_S = 0.02
 
 IDLE_S = 60.0
 """How often the ledger is looked at where nobody says that there is something new."""
+
+COMPARE_S = 300.0
+"""How long the cloud may say nothing of what it has before it is asked."""
 
 RETRY_REFUSED_S = 3600.0
 """How often entries that the cloud would not take are tried again: it may have learned."""
@@ -77,12 +85,16 @@ class Standing(Struct, frozen=True, kw_only=True):
     fault: str = ""
     """What it shows to be wrong with the ledger; empty where all is well."""
     epoch_begun: int | None = None
+    missing: Place | None = None
+    """The first entry that the cloud lacks although it had it: from there on it is sent again."""
+    lost: tuple[str, ...] = ()
+    """What the cloud lacks and this ledger has no more, as far as it was not known before."""
 
 
 class Uploader:
     """Carries one device's ledger to the cloud."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - its parts, each by name
         self,
         thread: DatabaseThread[Store],
         path: Path,
@@ -91,6 +103,7 @@ class Uploader:
         now_s: Callable[[], float] = time.time,
         on_fault: Callable[[str], object] = lambda _why: None,
         on_progress: Callable[[], object] = lambda: None,
+        on_missing: Callable[[], object] = lambda: None,
         backoff: Backoff | None = None,
     ) -> None:
         """Prepare.
@@ -102,6 +115,7 @@ class Uploader:
             now_s: the wall clock, for the number of a new epoch.
             on_fault: called with what an answer shows to be wrong with this ledger.
             on_progress: called whenever the cursor moved.
+            on_missing: called when the cloud turns out to be older than it was.
             backoff: the waits after failures.
         """
         self._thread = thread
@@ -110,10 +124,11 @@ class Uploader:
         self._now_s = now_s
         self._on_fault = on_fault
         self._on_progress = on_progress
+        self._on_missing = on_missing
         self._backoff = backoff or Backoff()
         self._came = asyncio.Event()
         self._retry = asyncio.Event()
-        self._is_compared = False
+        self._compare_at_s = 0.0
         self._limit = BATCH_ENTRIES_MAX
         self._refused_in_a_row = 0
         self._retry_refused_at_s = 0.0
@@ -127,8 +142,13 @@ class Uploader:
         self._came.set()
 
     def retry(self) -> None:
-        """The cloud answers again: wait no longer."""
+        """The cloud answers again: wait no longer, and ask what it has."""
         self._retry.set()
+        self.compare()
+
+    def compare(self) -> None:
+        """The cloud may be another than it was: ask what it has, as soon as it is its turn."""
+        self._compare_at_s = 0.0
         self._came.set()
 
     async def run(self) -> None:
@@ -139,6 +159,7 @@ class Uploader:
             try:
                 await self.upload_all()
             except OperatingError as error:
+                self._compare_at_s = 0.0
                 self._note(str(error))
                 asked_s = getattr(error, "retry_after_s", None) or 0.0
                 await _wait(self._retry, asked_s + self._backoff.delay_s())
@@ -154,10 +175,11 @@ class Uploader:
         Raises:
             OperatingError: it cannot go on now.
         """
-        if not self._is_compared:
-            # Before anything new is sent: a tail that was cut off would else be written over.
+        if time.monotonic() >= self._compare_at_s:
+            # Before anything new is sent: a tail that was cut off would else be written over. Noted
+            # first: who asks for it meanwhile asks for another one.
+            self._compare_at_s = time.monotonic() + COMPARE_S
             await self._settle([], await self._cloud.ask_ledger())
-            self._is_compared = True
         await self._retry_refused()
         cursor = await self._read(sync_state.uploaded)
         told = self.sent
@@ -190,7 +212,7 @@ class Uploader:
 
     async def _count(self, cursor: Place, sent: list[Entry], answer: LedgerAnswer) -> Place:
         standing = await self._settle(sent, answer)
-        if standing.cursor <= cursor:
+        if standing.cursor <= cursor and standing.missing is None:
             raise OperatingError(
                 f"the cloud took {len(sent)} entries and counts up to "
                 f"{answer.epoch}/{answer.counted} only"
@@ -208,6 +230,12 @@ class Uploader:
             self._on_fault(standing.fault)
         if standing.epoch_begun is not None:
             log.warning("the ledger begins epoch %d", standing.epoch_begun)
+        for lost in standing.lost:
+            log.error("%s", lost)
+            self._on_fault(lost)
+        if standing.missing is not None:
+            log.warning("the cloud lacks what it had: it is sent %d/%d again", *standing.missing)
+            self._on_missing()
         return standing
 
     async def _pass_over(self, entry: Entry, error: RefusedError) -> Place:
@@ -288,6 +316,7 @@ def _refused(connection: sqlite3.Connection) -> list[Entry]:
 def _settle(sent: list[Entry], answer: LedgerAnswer, now_s: float, store: Store) -> Standing:
     """Carry an answer into the ledger's file: cursor, what was put aside, a new epoch."""
     connection = store.ledger
+    before = sync_state.uploaded(connection)
     if answer.epoch > EPOCH_PLAUSIBLE_MAX:
         raise AnswerInvalidError(f"the cloud speaks of epoch {answer.epoch}")
     own = ledger.head(connection)
@@ -306,14 +335,40 @@ def _settle(sent: list[Entry], answer: LedgerAnswer, now_s: float, store: Store)
     for place, why in put_aside.items():
         sync_state.quarantine(connection, place, Outcome.QUARANTINED, why)
     # Beyond what was sent its word counts only where it names the same entry as this ledger.
-    last = max([sync_state.uploaded(connection), *(Place(e.epoch, e.sequence) for e in sent)])
+    last = max([before, *(Place(e.epoch, e.sequence) for e in sent)])
     sync_state.set_uploaded(
         connection, counted if _agrees(connection, answer) else min(counted, last)
     )
     begun = None
     if (fault or answer.begin_epoch) and own.epoch <= answer.epoch:
         begun = ledger.begin_epoch(connection, max(now_s, answer.epoch + 1))
-    return Standing(cursor=sync_state.uploaded(connection), fault=fault, epoch_begun=begun)
+    missing, lost = _compare(connection, sent, answer.stored)
+    return Standing(
+        cursor=sync_state.uploaded(connection),
+        fault=fault,
+        epoch_begun=begun,
+        missing=missing if missing is not None and missing <= before else None,
+        lost=tuple(lost),
+    )
+
+
+def _compare(
+    connection: sqlite3.Connection, sent: list[Entry], stored: tuple[Stored, ...] | None
+) -> tuple[Place | None, list[str]]:
+    """Go back to what the cloud lacks of what it had; that, and what it can be sent no more."""
+    if stored is None:
+        return None, []
+    untaken = [(e.epoch, e.sequence) for e in sent]
+    while untaken and not resend.covers(stored, Place(*untaken[-1])):
+        untaken.pop()
+    for place in (Place(*u) for u in untaken):
+        # It has what came behind it: sending this one again would not change that.
+        if not resend.covers(stored, place):
+            sync_state.quarantine(connection, place, "refused", "the cloud did not keep it")
+    missing = resend.first_missing(connection, stored)
+    if missing is not None:
+        sync_state.go_back(connection, Place(missing.epoch, missing.sequence - 1))
+    return missing, resend.note_lost(connection, stored)
 
 
 def _agrees(connection: sqlite3.Connection, answer: LedgerAnswer) -> bool:
