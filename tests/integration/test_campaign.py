@@ -42,12 +42,16 @@ def place() -> Iterator[Path]:
 
 
 async def lived(
-    url: str, directory: Path, place: Path, seeds: range, *, steps: int, ills: float
+    server: Postgres | None, directory: Path, place: Path, seeds: range, *, steps: int, ills: float
 ) -> Report:
+    url = f"sqlite:///{directory}/cloud.db"
+    if server is not None:
+        url = await asyncio.to_thread(server.database)
     print(f"seeds {seeds.start} to {seeds.stop - 1}, CAMPAIGN_SEED={FIRST}")
-    report = await campaign(url, directory, place, seeds, steps=steps, ills=ills)
+    report = await campaign(url, directory, place, seeds, steps=steps, ills=ills, server=server)
     print(report)
     assert len(report.faults) >= (FAULTS_MIN if steps == STEPS else FAULTS_MIN_SOAKED)
+    assert report.faults["cloud restored"] == 1
     assert report.opened
     assert report.entries
     return report
@@ -63,8 +67,7 @@ def seeds_of(number: int, together: int = TOGETHER) -> range:
 async def test_sites_that_live_through_faults_lose_nothing(
     number: int, tmp_path: Path, place: Path
 ) -> None:
-    url = f"sqlite:///{tmp_path}/cloud.db"
-    await lived(url, tmp_path, place, seeds_of(number), steps=STEPS, ills=ILLS)
+    await lived(None, tmp_path, place, seeds_of(number), steps=STEPS, ills=ILLS)
 
 
 @pytest.mark.timeout(900)
@@ -72,8 +75,7 @@ async def test_sites_that_live_through_faults_lose_nothing(
 async def test_sites_that_live_through_faults_lose_nothing_on_postgresql(
     number: int, tmp_path: Path, place: Path, postgres_server: Postgres
 ) -> None:
-    url = await asyncio.to_thread(postgres_server.database)
-    await lived(url, tmp_path, place, seeds_of(number), steps=STEPS, ills=ILLS)
+    await lived(postgres_server, tmp_path, place, seeds_of(number), steps=STEPS, ills=ILLS)
 
 
 @pytest.mark.soak
@@ -83,10 +85,8 @@ async def test_three_hundred_sites_lose_nothing(
     number: int, tmp_path: Path, place: Path, postgres_server: Postgres
 ) -> None:
     seeds = seeds_of(number, together=10)
-    url = f"sqlite:///{tmp_path}/cloud.db"
-    if number % 3 == 0:
-        url = await asyncio.to_thread(postgres_server.database)
-    await lived(url, tmp_path, place, seeds, steps=STEPS_SOAKED, ills=ILLS_SOAKED)
+    server = postgres_server if number % 3 == 0 else None
+    await lived(server, tmp_path, place, seeds, steps=STEPS_SOAKED, ills=ILLS_SOAKED)
 
 
 @pytest.mark.soak

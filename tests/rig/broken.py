@@ -10,7 +10,7 @@ import msgspec
 
 from edgegate.store import books, cache, sync_state
 from edgegate.store.chain import Entry
-from edgegate_sync.appliance import feed
+from edgegate_sync.appliance import feed, resend
 from edgegate_sync.appliance.upload import Uploader
 from edgegate_sync.cloud import app, balances, ingest
 from edgegate_sync.cloud.server import Asked, answer
@@ -63,6 +63,12 @@ def forget_own_counted() -> None:
     module._is_counted = lambda *_: False
 
 
+def keep_what_is_lost() -> None:
+    """A device that has sent what it has sent, whatever the cloud still has of it."""
+    module: Any = resend
+    module.first_missing = lambda *_: None
+
+
 def count_twice() -> None:
     """A cloud that takes in again what it has: every batch that comes twice counts twice."""
 
@@ -107,6 +113,7 @@ DEVICES: dict[str, Callable[[], None]] = {
     "device moves head first": move_head_first,
     OVER_GAPS: push_over_gaps,
     "device counts twice": forget_own_counted,
+    "device sends nothing again": keep_what_is_lost,
 }
 
 CLOUDS: dict[str, Callable[[], None]] = {

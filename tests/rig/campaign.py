@@ -1,13 +1,16 @@
 """A campaign against what the exchange promises: sites live through faults, and then are audited.
 
 A run is one site with one to three appliances that lives some hundred steps of taps, exits and
-changes while everything between fails by a seeded chance. Then all faults stop, everything drains,
-and what the appliances wrote is compared with what the cloud has: every entry once, every balance
-the same, every record the same. Several sites share a cloud and a broker, which fail for all.
+changes while everything between fails by a seeded chance. Once, between two steps of all, the
+cloud is restored from a backup that was made some steps before. Then all faults stop, everything
+drains, and what the appliances wrote is compared with what the cloud has: every entry once, every
+balance the same, every record the same. Several sites share a cloud and a broker, which fail for
+all.
 """
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -34,8 +37,10 @@ from edgegate_sync.cloud.database import open_database
 from rig.account import account
 from rig.audit import Audit, Done, Report, drained
 from rig.gremlin import Gremlin, shake_broker, stranger
+from rig.postgres import Postgres
 from rig.processes import Box, BoxGoneError
 from rig.proxy import Fault
+from rig.restoring import Saved
 from rig.sites import NotDoneError, Rig, Site, code_of, rig
 
 START = datetime(2026, 3, 2, 8, tzinfo=UTC)
@@ -65,6 +70,7 @@ class Life:
         self.ills = ills
         self.at = START
         self.done = Done()
+        self.restoration: Restoration | None = None
         self._ills: list[tuple[int, Callable[[], None]]] = []
 
     async def run(self) -> None:
@@ -73,6 +79,8 @@ class Life:
         for number in range(self.steps):
             self.done.steps = number
             self._recover(number)
+            if self.restoration is not None:
+                await self.restoration.before_step(number)
             if self.chance.random() < self.ills:
                 await self._ill(number)
             await self._step()
@@ -279,6 +287,37 @@ class Life:
         box.kill()
 
 
+class Restoration:
+    """Backs the cloud up before some step of all lives, and restores it before a later one."""
+
+    def __init__(self, saved: Saved, lives: Sequence[Life], chance: Random, steps: int) -> None:
+        self._saved = saved
+        self._lives = lives
+        self._made = chance.randrange(steps // 2)
+        self._restored = chance.randrange(self._made + 1, steps)
+        self._together = asyncio.Barrier(len(lives))
+        self._adjusted: list[Counter[str]] = []
+
+    async def before_step(self, number: int) -> None:
+        """Wait for the others where it is time, and let one of them do it."""
+        if number not in (self._made, self._restored):
+            return
+        if await self._together.wait() == 0:
+            await (self._make() if number == self._made else self._restore())
+        await self._together.wait()
+
+    async def _make(self) -> None:
+        await self._saved.make()
+        self._adjusted = [Counter(life.done.adjusted) for life in self._lives]
+
+    async def _restore(self) -> None:
+        await self._saved.restore()
+        # What staff did since they have to do again; what happened at doors they have not.
+        for life, adjusted in zip(self._lives, self._adjusted, strict=True):
+            life.done.adjusted = adjusted
+        self._lives[0].done.faults["cloud restored"] += 1
+
+
 async def campaign(
     url: str,
     directory: Path,
@@ -288,10 +327,12 @@ async def campaign(
     steps: int = 120,
     ills: float = 0.09,
     mutant: str = "",
+    server: Postgres | None = None,
 ) -> Report:
     """Let a site of each seed live with the others, and audit them all.
 
-    In a step something goes wrong with the chance `ills`.
+    In a step something goes wrong with the chance `ills`. `server` has the database if it is
+    PostgreSQL's.
 
     Raises:
         AssertionError: something was lost, doubled, or differs; the message names the seed.
@@ -308,6 +349,10 @@ async def campaign(
     ):
         made.stranger_port = port
         lives = [Life(made, site, f"life {site.name}", steps, ills) for site in made.sites]
+        saved = Saved(made.settings, directory, made.workers, server)
+        restoration = Restoration(saved, lives, Random(f"restoration {seeds[0]}"), steps)
+        for life in lives:
+            life.restoration = restoration
         gremlin = Gremlin(made, Random(f"gremlin {seeds[0]}"))
         async with (
             phase("live", made, report, LIVE_S_MAX + steps * STEP_S_MAX),
