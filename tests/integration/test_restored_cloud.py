@@ -6,10 +6,12 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 from sqlalchemy import select
 
 from edgegate.passes.model import Customer, Door, Location, Pass
+from edgegate.ports import OperatingError
 from edgegate.store import ledger, sync_state
 from edgegate_sync.appliance import upload
 from edgegate_sync.appliance.backoff import Backoff
@@ -19,7 +21,7 @@ from edgegate_sync.cloud import backup, history, ingest
 from edgegate_sync.cloud.database import Database, fetch
 from edgegate_sync.cloud.ledger_tables import ledger_entry
 from edgegate_sync.wire.errors import Problem
-from edgegate_sync.wire.events import LedgerAnswer
+from edgegate_sync.wire.events import LedgerAnswer, Stored
 from rig.audit import audited
 from rig.books import add_site, left, put
 from rig.brokers import running, until
@@ -46,6 +48,8 @@ class Cloud:
         self.is_away = False
         self.refused = b"\0"
         """A batch with this in it is refused."""
+        self.untold: set[int] = set()
+        """Sequences that it does not say it has."""
         self.asked = 0
         self.posted = 0
         self.batches: list[bytes] = []
@@ -69,7 +73,17 @@ class Cloud:
             raise RefusedError(422, Problem(title="refused", status=422))
         self.batches.append(body)
         async with self._serving:
-            return await ingest.send_ledger(self.database, SITE, "front", body, AT)
+            answer = await ingest.send_ledger(self.database, SITE, "front", body, AT)
+        return self._without_untold(answer) if self.untold else answer
+
+    def _without_untold(self, answer: LedgerAnswer) -> LedgerAnswer:
+        each = [
+            Stored(epoch=s.epoch, first=n, last=n)
+            for s in answer.stored or ()
+            for n in range(s.first, s.last + 1)
+            if n not in self.untold
+        ]
+        return msgspec.structs.replace(answer, stored=tuple(each))
 
     def _reach(self) -> None:
         if self.is_away:
@@ -253,7 +267,10 @@ async def test_a_cloud_restored_while_the_device_was_offline(at: Line) -> None:
         await at.agree()
 
 
-async def test_epochs_that_the_cloud_lost_come_again_and_follow_each_other(at: Line) -> None:
+@pytest.mark.parametrize("is_new", [False, True])
+async def test_epochs_that_the_cloud_lost_come_again_and_follow_each_other(
+    at: Line, *, is_new: bool
+) -> None:
     await at.spend(3)
     await at.uploader.upload_all()
     saved = await Rows.of(at.cloud.database)
@@ -263,7 +280,53 @@ async def test_epochs_that_the_cloud_lost_come_again_and_follow_each_other(at: L
         await at.spend(2)
         await at.uploader.upload_all()
     await at.cloud.restore(saved)
+    if is_new:
+        # Its first entry comes before those that it follows.
+        await at.begin_epoch()
     await at.spend(1)
+    await at.uploader.upload_all()
+    await at.agree()
+
+
+async def test_a_question_that_was_not_answered_is_asked_again(at: Line) -> None:
+    """A tail that was cut off would be written over, if entries were sent before it is known."""
+    await at.spend(1)
+    at.cloud.is_away = True
+    async with running(at.uploader.run()):
+        await until(lambda: at.uploader.detail)
+        asked = at.cloud.asked
+        at.cloud.is_away = False
+        await until(at.is_whole)
+    assert at.cloud.asked > asked
+
+
+async def test_an_entry_that_the_cloud_takes_and_has_not_holds_up_nothing(at: Line) -> None:
+    at.cloud.untold = {3}
+    await at.spend(5)
+    await at.uploader.upload_all()
+    assert await at.quarantined() == [(3, "refused")]
+    await at.spend(1)
+    await at.uploader.upload_all()
+    assert at.missed == 0
+    at.cloud.untold = set()
+    at.uploader._retry_refused_at_s = 0.0
+    await at.uploader.upload_all()
+    assert await at.quarantined() == []
+    # A batch that comes again lets a ledger look shorter, until something new comes.
+    await at.spend(1)
+    await at.uploader.upload_all()
+    await at.agree()
+
+
+async def test_a_cloud_that_has_nothing_of_what_it_takes_is_not_asked_again_at_once(
+    at: Line,
+) -> None:
+    at.cloud.untold = set(range(1, 10))
+    await at.spend(5)
+    with pytest.raises(OperatingError, match="took 5 entries"):
+        await at.uploader.upload_all()
+    assert at.cloud.posted <= 2
+    at.cloud.untold = set()
     await at.uploader.upload_all()
     await at.agree()
 
