@@ -22,6 +22,10 @@ class Verdict(Protocol):
     """What is counted of an answer to an access point (`edgegate.wifi.access.Verdict`)."""
 
     @property
+    def again(self) -> bool:
+        """Whether it is the answer of just now once more."""
+
+    @property
     def accepted(self) -> bool:
         """Whether the device may come in."""
 
@@ -62,6 +66,11 @@ class Metrics:
             ("accepted", "reason"),
             registry=self.registry,
         )
+        self._again = Counter(
+            "edgegate_wifi_again",
+            "Accepts of a device that had just come in: not recorded again.",
+            registry=self.registry,
+        )
         self._on_wifi = self._gauge("wifi_devices", "Devices on the Wi-Fi.")
         self._leaving = self._gauge("wifi_leaving_devices", "Devices yet to be disconnected.")
         self._backlog = self._gauge("ledger_backlog_entries", "Entries the cloud has not counted.")
@@ -90,6 +99,7 @@ class Metrics:
     def note_verdict(self, verdict: Verdict) -> None:
         """Count one answer to an access point."""
         self._verdicts.labels(str(verdict.accepted).lower(), verdict.reason.value).inc()
+        self._again.inc(verdict.again)
 
     def show(self, status: Status, dropped: int) -> None:
         """Take over how the appliance is doing."""

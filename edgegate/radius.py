@@ -16,7 +16,7 @@ from edgegate.ports import DeviceAbsentError, DriverStatus
 from edgegate.status import WifiCounts
 from edgegate.store.wifi_rows import Due
 from edgegate.supervisor import StatusBoard
-from edgegate.wifi.access import Access
+from edgegate.wifi.access import Access, Verdict
 from edgegate.wifi.access import Rules as AccessRules
 from edgegate.wifi.accounting import Accounting
 from edgegate.wifi.certificates import (
@@ -109,6 +109,7 @@ class Wifi:
             turns=turns,
         )
         self.accepted = 0
+        self.again = 0
         self.refused = 0
 
     async def run(self) -> None:
@@ -133,6 +134,7 @@ class Wifi:
             why[f"{nas}: too many wrong passwords for one login"] = count
         return WifiCounts(
             accepted=self.accepted,
+            again=self.again,
             refused=self.refused,
             leaving=self.endings.waiting,
             unanswered=why,
@@ -144,10 +146,10 @@ class Wifi:
         note(lambda books: self._access.refusals.write(books, clock.now(), all_of_them=True))
         note(self.accounting.rest())
 
-    def _note_verdict(self, verdict: object) -> None:
-        accepted = getattr(verdict, "accepted", False)
-        self.accepted += accepted
-        self.refused += not accepted
+    def _note_verdict(self, verdict: Verdict) -> None:
+        self.accepted += verdict.accepted
+        self.again += verdict.again
+        self.refused += not verdict.accepted
         self._app.count_verdict(verdict)
 
     async def _disconnect(self, due: Due) -> Outcome:

@@ -44,6 +44,8 @@ class WifiCounts(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What access points were told since the start."""
 
     accepted: int = 0
+    again: int = 0
+    """Of these, how often a device proved itself again that had just come in: not recorded."""
     refused: int = 0
     leaving: int = 0
     """Devices that are to be disconnected, and are not yet."""

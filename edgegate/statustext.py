@@ -122,7 +122,8 @@ def _wifi(wifi: WifiStatus) -> Iterator[tuple[str, str, str]]:
         yield "on the wifi", devices, _PLAIN
         return
     counts = wifi.counts
-    told = f"{counts.accepted} accepted and {counts.refused} refused since the start"
+    again = f" ({counts.again} at once again)" if counts.again else ""
+    told = f"{counts.accepted} accepted{again} and {counts.refused} refused since the start"
     leaving = f", {counts.leaving} to be disconnected" if counts.leaving else ""
     yield "on the wifi", f"{devices}{leaving}; {told}", _FAIR if counts.leaving else _GOOD
     worst = sorted(counts.unanswered.items(), key=lambda item: -item[1])

@@ -45,6 +45,13 @@ class Grant(Struct, frozen=True, kw_only=True):
     """The serial number of the one that was shown; empty for none."""
     revoked: int
     """Whether that counted no more at the last look (`edgegate.wifi.proven`)."""
+    again_at: datetime
+    """When its device last proved itself anew; before `at`, if it never did."""
+
+    @property
+    def proven_at(self) -> datetime:
+        """When its device last proved itself."""
+        return max(self.at, self.again_at)
 
 
 class Online(Struct, frozen=True, kw_only=True):
@@ -107,9 +114,9 @@ class Due(Struct, frozen=True, kw_only=True):
     tries: int
 
 
-_GRANT = (
+GRANT_COLUMNS = (
     "class, customer, location, visit, nas, place, station, at, until, credential, proof,"
-    " certificate, revoked"
+    " certificate, revoked, again_at"
 )
 _ONLINE = (
     "place, number, station, customer, class, nas, location, started_at, seen_at, seconds,"
@@ -121,35 +128,20 @@ _IS_KEY = "place = ? AND number = ? AND station = ? AND customer = ?"
 def grant(ledger: sqlite3.Connection, class_: str) -> Grant | None:
     """What the Accept with this Class said."""
     row = ledger.execute(
-        f"SELECT {_GRANT} FROM wifi_grant WHERE class = ?",  # noqa: S608 - constants
+        f"SELECT {GRANT_COLUMNS} FROM wifi_grant WHERE class = ?",  # noqa: S608 - constants
         (class_,),
     ).fetchone()
-    return None if row is None else _grant(row)
+    return None if row is None else read_grant(row)
 
 
 def newest_grant(ledger: sqlite3.Connection, place: str, station: str) -> Grant | None:
     """What the newest Accept for a device at a place said."""
     row = ledger.execute(
-        f"SELECT {_GRANT} FROM wifi_grant WHERE place = ? AND station = ?"  # noqa: S608 - constants
+        f"SELECT {GRANT_COLUMNS} FROM wifi_grant WHERE place = ? AND station = ?"  # noqa: S608 - constants
         " ORDER BY at DESC LIMIT 1",
         (place, station),
     ).fetchone()
-    return None if row is None or not station else _grant(row)
-
-
-def in_force(ledger: sqlite3.Connection, now: datetime) -> list[Grant]:
-    """The Accepts by which devices are or may still come to be on the Wi-Fi, and by what."""
-    rows = ledger.execute(
-        f"SELECT {_GRANT} FROM wifi_grant WHERE credential <> '' AND ended = 0 AND (until > ?"  # noqa: S608
-        " OR class IN (SELECT class FROM wifi_session WHERE stopped_at IS NULL))",
-        (microseconds(now),),
-    ).fetchall()
-    return [_grant(row) for row in rows]
-
-
-def mark_revoked(ledger: sqlite3.Connection, class_: str, revoked: bool) -> None:
-    """Note whether what an Accept was given for counts no more: then its device is to go."""
-    ledger.execute("UPDATE wifi_grant SET revoked = ? WHERE class = ?", (revoked, class_))
+    return None if row is None or not station else read_grant(row)
 
 
 def was_accepted(ledger: sqlite3.Connection, customer: str, station: str) -> bool:
@@ -239,8 +231,9 @@ def gone_unnoticed(ledger: sqlite3.Connection) -> list[tuple[str, str, datetime]
 def is_awaited(ledger: sqlite3.Connection, customer: str, location: str, since: datetime) -> bool:
     """Whether a device was accepted after an instant, of whose session nothing was heard yet."""
     found = ledger.execute(
-        "SELECT 1 FROM wifi_grant g WHERE customer = ? AND location = ? AND at > ? AND NOT EXISTS"
-        " (SELECT 1 FROM wifi_session s WHERE s.class = g.class)",
+        "SELECT 1 FROM wifi_grant g WHERE customer = ? AND location = ? AND max(at, again_at) > ?"
+        " AND NOT EXISTS (SELECT 1 FROM wifi_session s WHERE s.class = g.class"
+        " AND s.started_at >= g.again_at)",
         (customer, location, microseconds(since)),
     )
     return found.fetchone() is not None
@@ -369,9 +362,12 @@ def _every(
     return map(_online, rows)
 
 
-def _grant(row: tuple[Any, ...]) -> Grant:
+def read_grant(row: tuple[Any, ...]) -> Grant:
+    """What a row of these columns says."""
     values: dict[str, Any] = dict(zip(Grant.__struct_fields__, row, strict=True))
-    return Grant(**values | {"at": instant(row[7]), "until": instant(row[8])})
+    for name in ("at", "until", "again_at"):
+        values[name] = instant(values[name])
+    return Grant(**values)
 
 
 def _online(row: tuple[object, ...]) -> Online:

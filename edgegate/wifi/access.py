@@ -26,12 +26,13 @@ from edgegate.passes.reasons import Reason
 from edgegate.passes.visits import deadline
 from edgegate.ports import Clock, OperatingError
 from edgegate.sentences import member
-from edgegate.store import cache, wifi, wifi_rows
+from edgegate.store import cache, wifi, wifi_grants, wifi_rows
 from edgegate.store.books import Books
 from edgegate.store.thread import Urgency
 from edgegate.wifi import verifiers
 from edgegate.wifi.proofs import CertificateProof, ChapProof, LoginProof, MacProof, Proof
 from edgegate.wifi.refusals import Refusals
+from edgegate.wifi.rejoin import Coming, rejoined
 from edgegate.wificonfig import VlanSection
 
 CLASS_BYTES = 12
@@ -78,6 +79,8 @@ class Verdict(Struct, frozen=True, kw_only=True):
     class_: str = ""
     session_timeout_s: int = 0
     vlan: int | None = None
+    again: bool = False
+    """Whether it is the answer of just now, which is not recorded again."""
 
 
 class _Slow(Struct, frozen=True):
@@ -216,6 +219,9 @@ def _decided(
         if not fits:
             reason = Reason.CREDENTIAL_FORGED
             return _turned_away(question, location, reason, credential, refusing)
+        verdict = _again(question, rules, location, credential, books)
+        if verdict is not None:
+            return verdict
         request = Request(at=question.at, location=location, channel=Channel.WIFI)
         outcome = enter_with(books, request, credential, refusing)
         customer = outcome.customer
@@ -259,6 +265,49 @@ def _turned_away(
     return _refused(reason, question.at)
 
 
+def _again(
+    question: _Question, rules: Rules, location: Location, credential: Credential, books: Books
+) -> Verdict | None:
+    """What a device is told that changes nothing by proving itself again; None: decide."""
+    at, asking = question.at, question.asking
+    proof, certificate = _means(question, credential)
+    coming = Coming(
+        place=asking.place,
+        station=asking.station,
+        location=location,
+        credential=credential,
+        proof=proof,
+        certificate=certificate,
+    )
+    found = rejoined(books, coming, at)
+    if found is None:
+        return None
+    grant, customer = found.grant, found.customer
+    if right_of(books, customer.id, location.id, at) != (grant.visit, grant.until):
+        return None
+    wifi_grants.note_again(books.ledger, grant.class_, at, asking.names, asking.address)
+    return Verdict(
+        reason=found.reason,
+        accepted=True,
+        customer=customer.id,
+        class_=grant.class_,
+        session_timeout_s=_timeout_s(grant.until, at),
+        vlan=_vlan(books, customer, rules.vlans, at),
+        again=True,
+    )
+
+
+def _means(question: _Question, credential: Credential) -> tuple[str, str]:
+    """By what somebody came in: what is remembered of a verifier, or a certificate's number."""
+    if isinstance(question.proof, CertificateProof):
+        return "", question.proof.serial
+    return verifiers.digest_of(credential.verifier), ""
+
+
+def _timeout_s(until: datetime, at: datetime) -> int:
+    return max(1, (until - at) // timedelta(seconds=1))
+
+
 def _accepted(
     question: _Question,
     rules: Rules,
@@ -271,8 +320,7 @@ def _accepted(
     # To gather the facts again would take as long as the entry did.
     set_now = books.deadline_of(customer.id, asking.location) if outcome.is_scheduled else None
     visit, until = set_now or right_of(books, customer.id, asking.location, at)
-    timeout_s = max(1, (until - at) // timedelta(seconds=1))
-    certificate = question.proof.serial if isinstance(question.proof, CertificateProof) else ""
+    proof, certificate = _means(question, credential)
     accepted = wifi.Accepted(
         class_=os.urandom(CLASS_BYTES).hex(),
         customer=customer.id,
@@ -282,7 +330,7 @@ def _accepted(
         station=asking.station,
         visit=visit,
         credential=credential.id,
-        proof="" if certificate else verifiers.digest_of(credential.verifier),
+        proof=proof,
         certificate=certificate,
         until=until,
         learnt_until=_learnt_until(question, rules),
@@ -295,7 +343,7 @@ def _accepted(
         accepted=True,
         customer=customer.id,
         class_=accepted.class_,
-        session_timeout_s=timeout_s,
+        session_timeout_s=_timeout_s(until, at),
         vlan=_vlan(books, customer, rules.vlans, at),
     )
 

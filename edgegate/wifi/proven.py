@@ -9,7 +9,7 @@ from datetime import datetime
 
 from edgegate.passes.decide import credential_fault
 from edgegate.passes.model import Credential
-from edgegate.store import cache, wifi_rows
+from edgegate.store import cache, wifi_grants
 from edgegate.store.books import Books
 from edgegate.store.wifi_rows import Grant
 from edgegate.wifi.verifiers import digest_of
@@ -21,7 +21,7 @@ def note_lost(books: Books, now: datetime, is_revoked: Callable[[str], bool]) ->
     It follows from how things stand, so that a block that was taken back in time sends nobody off.
     """
     credentials: dict[str, Credential | None] = {}
-    for grant in wifi_rows.in_force(books.ledger, now):
+    for grant in wifi_grants.in_force(books.ledger, now):
         if books.location(grant.location) is None:
             # A cache that is made again says nothing yet, and of nobody.
             continue
@@ -32,7 +32,7 @@ def note_lost(books: Books, now: datetime, is_revoked: Callable[[str], bool]) ->
             grant.certificate and is_revoked(grant.certificate)
         )
         if counts == bool(grant.revoked):
-            wifi_rows.mark_revoked(books.ledger, grant.class_, not counts)
+            wifi_grants.mark_revoked(books.ledger, grant.class_, not counts)
 
 
 def _counts(grant: Grant, credential: Credential | None, now: datetime) -> bool:

@@ -118,7 +118,7 @@ def _of_grant(
 ) -> Key | None:
     key = (report.place, report.number, report.station, grant.customer)
     row = wifi_rows.online(books.ledger, key)
-    if row is not None and row.stopped_at is not None and grant.at <= row.stopped_at:
+    if row is not None and row.stopped_at is not None and grant.proven_at <= row.stopped_at:
         return _after_the_end(report, row, grant, books)
     if row is None or row.stopped_at is not None:
         # Nothing was heard of it, or its number was given anew after another Accept.

@@ -73,11 +73,13 @@ def test_the_state_is_shown_as_it_is_now() -> None:
 def test_answers_to_access_points_are_counted_and_devices_shown() -> None:
     metrics = Metrics()
     metrics.note_verdict(Verdict(reason=Reason.COVERED, sentence="", accepted=True))
+    metrics.note_verdict(Verdict(reason=Reason.COVERED, accepted=True, again=True))
     metrics.note_verdict(Verdict(reason=Reason.USED_UP, sentence=""))
     wifi = WifiStatus(devices=5, customers=4, counts=WifiCounts(leaving=2))
     metrics.show(replace(status(), wifi=wifi), 0)
     found = samples(metrics.text())
-    assert found["edgegate_wifi_verdicts_total", ("true", "covered")] == 1
+    assert found["edgegate_wifi_verdicts_total", ("true", "covered")] == 2
+    assert found["edgegate_wifi_again_total", ()] == 1
     assert found["edgegate_wifi_verdicts_total", ("false", "used_up")] == 1
     assert found["edgegate_wifi_devices", ()] == 5
     assert found["edgegate_wifi_leaving_devices", ()] == 2

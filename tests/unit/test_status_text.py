@@ -106,6 +106,10 @@ def test_the_wifi_has_its_lines_where_there_is_any() -> None:
     )
     wifi = WifiStatus(devices=12, customers=9, unknown=3, counts=counts)
     told = " ".join(page(replace(STATUS, wifi=wifi)).split())
+    again = replace(counts, again=7)
+    assert "40 accepted (7 at once again) and 2" in " ".join(
+        page(replace(STATUS, wifi=replace(wifi, counts=again))).split()
+    )
     assert "12 devices of 9 people, 3 of nobody known here, 1 to be disconnected" in told
     assert "40 accepted and 2 refused since the start" in told
     assert told.index("ap: refused, unsigned (7)") < told.index("x (1)")
