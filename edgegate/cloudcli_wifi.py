@@ -42,7 +42,7 @@ def wifi_login(
             click.echo(f"login:    {made.name}\npassword: {made.password}")
             click.echo(
                 "Nobody can look the password up again. At the appliance, what the member is handed"
-                f" is made by: edgegate wifi slip --ssid NETWORK --login {made.name}",
+                f" is made by: edgegate wifi slip --login {made.name}",
                 err=True,
             )
 

@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 def _handing_out(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options of every command that makes something for a member."""
     for option in (
-        click.option("--ssid", required=True, envvar="EDGEGATE_WIFI_SSID", help="The network."),
+        click.option(
+            "--ssid",
+            envvar="EDGEGATE_WIFI_SSID",
+            help="The network; else the one that [wifi] ssid names.",
+        ),
         click.option("--space", help="What the space is called; else the site's id."),
         click.option("--help-line", default="", help='Who helps, like "the desk, 030 1234".'),
         click.option("--language", default="en", show_default=True, help='"en" or "de".'),
@@ -120,8 +124,11 @@ def _network(settings: "Config", section: "WifiSection", options: Mapping[str, A
     from edgegate.wifi.profiles.handout import Network
     from edgegate.wifi.shown import pinned
 
+    ssid = options["ssid"] or section.ssid
+    if ssid is None:
+        raise click.UsageError("name the network: --ssid, or ssid in the configuration's [wifi]")
     return Network(
-        ssid=options["ssid"],
+        ssid=ssid,
         server_name=section.server_name,
         authority=pinned(section, Path(settings.device.state_dir), options["ca"]),
         space=options["space"] or settings.site.id,

@@ -28,6 +28,15 @@ SECRET_BYTES_GOOD = 32
 an attacker may try offline."""
 
 
+SSID_BYTES_MAX = 32
+"""IEEE 802.11-2020, 9.4.2.2."""
+
+
+def is_ssid(name: str) -> bool:
+    """Whether a network of that name can be found, and shown to people."""
+    return 0 < len(name.encode()) <= SSID_BYTES_MAX and name.isprintable()
+
+
 @final
 class NasSecret(Secret):
     """What an access point and this server sign their packets with."""
@@ -106,6 +115,8 @@ class WifiSection(Struct, frozen=True, kw_only=True):
         str, Meta(pattern=r"\A[A-Za-z0-9.-]{1,253}\Z", description="a host's name")
     ] = "wifi.edgegate.internal"
     """What devices check the server's certificate for."""
+    ssid: str | None = None
+    """The members' network: what slips, pages and profiles name unless they are told another."""
     methods: Annotated[tuple[Method, ...], Meta(min_length=1, max_length=5)] = (
         "eap-ttls",
         "eap-tls",
@@ -134,7 +145,9 @@ class WifiSection(Struct, frozen=True, kw_only=True):
     )
 
     def __post_init__(self) -> None:
-        """Refuse one port for both."""
+        """Refuse one port for both, and a network of no name."""
+        if self.ssid is not None and not is_ssid(self.ssid):
+            raise ValueError(f"ssid has 1 to {SSID_BYTES_MAX} bytes, all printable")
         if self.auth_port == self.acct_port:
             raise ValueError("auth_port and acct_port must differ")
 

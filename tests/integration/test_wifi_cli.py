@@ -220,6 +220,25 @@ async def test_slip_and_page_are_written_for_their_owner_alone(serving: WifiSite
     assert (long.exit_code, "1 to 32 bytes" in long.output) == (2, True)
 
 
+async def test_the_network_is_the_configurations_unless_another_is_named(
+    serving: WifiSite,
+) -> None:
+    def network(out: Path) -> str:
+        written = plistlib.loads((out / "wifi.mobileconfig").read_bytes())
+        (found,) = [p["SSID_STR"] for p in written["PayloadContent"] if "SSID_STR" in p]
+        return str(found)
+
+    options = (*as_ana(serving), "--out", str(serving.directory / "page"))
+    nowhere = await run(serving, "profile", *options)
+    assert nowhere.exit_code == 2
+    assert "name the network: --ssid, or ssid in" in nowhere.output
+    await asyncio.to_thread(serving.write_config, wifi='ssid = "Members"')
+    assert (await run(serving, "profile", *options)).exit_code == 0
+    assert network(serving.directory / "page") == "Members"
+    assert (await run(serving, "profile", *options, "--ssid", "Guests")).exit_code == 0
+    assert network(serving.directory / "page") == "Guests"
+
+
 @pytest.mark.parametrize("command", [("test",), ("clients",), ("certificate",)])
 async def test_an_appliance_without_wifi_says_so(site: WifiSite, command: tuple[str, ...]) -> None:
     path = site.write_config()

@@ -92,6 +92,8 @@ def test_a_dump_reads_back_and_tells_no_secret(write: Callable[..., Path], tmp_p
         ("", NAS + NAS.replace('"ap"', '"b"'), "15: wifi.nas[1].address: must differ from"),
         ("", NAS + "vendor = 'hostpad'", "13: wifi.nas[0].vendor: must be"),
         ("[wifi.vlans]\nplans = { flex = 4095 }", NAS, "wifi.vlans.plans.flex: must be"),
+        ('ssid = ""', NAS, "6: wifi: ssid has 1 to 32 bytes, all printable"),
+        (f'ssid = "{"ü" * 17}"', NAS, "6: wifi: ssid has 1 to 32 bytes, all printable"),
         ("certificate = { chain = '/a' }", NAS, "7: wifi.certificate.key: is missing"),
     ],
 )

@@ -6,11 +6,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from msgspec import Struct
 
+from edgegate.wificonfig import SSID_BYTES_MAX, is_ssid
+
 OUTER_IDENTITY = "anonymous"
 """What a device calls itself before it has seen the server's certificate (RFC 5281 §14.1)."""
-
-SSID_BYTES_MAX = 32
-"""IEEE 802.11-2020, 9.4.2.2."""
 
 NAME_CHARACTERS_MAX = 64
 _NAMESPACE = uuid.UUID("5f0c3b1e-7a0c-5d0e-9f5b-3d1f8f5f6f4a")
@@ -36,7 +35,7 @@ class Network(Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """Refuse what no network is called."""
-        if not 0 < len(self.ssid.encode()) <= SSID_BYTES_MAX or not self.ssid.isprintable():
+        if not is_ssid(self.ssid):
             raise HandoutError(f"a network's name has 1 to {SSID_BYTES_MAX} bytes, all printable")
         for text in (self.space, self.help):
             if len(text) > NAME_CHARACTERS_MAX or (text and not text.isprintable()):
