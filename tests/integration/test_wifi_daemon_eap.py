@@ -1,7 +1,7 @@
 """EAP against the whole appliance: hostap's own client, a pass, and what comes of it."""
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -103,6 +103,21 @@ async def test_a_client_certificate_joins_until_it_is_revoked(
             if not (outcome := await site.eapol_test(network)).succeeded:
                 break
         assert not outcome.succeeded
+
+
+@pytest.mark.parametrize("method", ["TTLS", "TLS"])
+async def test_an_expired_pass_is_refused_whatever_was_proven(site: WifiSite, method: str) -> None:
+    ended = datetime.now(UTC) - timedelta(minutes=1)
+    await asyncio.to_thread(site.member, "ana", WORD, expires_at=ended)
+    by_certificate = await asyncio.to_thread(client_certificate, site, "ana")
+    network = ttls(site) if method == "TTLS" else by_certificate
+    async with site.serving(nas='vendor = "hostapd"'):
+        outcome = await site.eapol_test(network)
+        assert not outcome.succeeded
+        assert "CTRL-EVENT-EAP-FAILURE" in outcome.text
+        assert "Attribute 18 (Reply-Message)" in outcome.text
+    (denied,) = await asyncio.to_thread(site.entries, "access.denied")
+    assert (denied["customer"], denied["reason"]) == ("ana", "expired")
 
 
 async def test_a_certificate_of_nobody_is_refused(site: WifiSite) -> None:

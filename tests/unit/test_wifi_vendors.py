@@ -48,6 +48,21 @@ def test_cisco_hears_its_own_session() -> None:
     assert first == ((31, b"AA-BB-CC-DD-EE-FF"), (44, b"SESSION"), AUDIT)
 
 
+def test_meraki_hears_its_device_and_its_own_session_where_cisco_listens() -> None:
+    assert list(namings("meraki", SAID)) == [
+        ((31, b"AA-BB-CC-DD-EE-FF"), (4, bytes((10, 0, 0, 9))), (44, b"SESSION"), AUDIT)
+    ]
+    assert {TEMPLATES[vendor].disconnect_port for vendor in ("cisco", "meraki")} == {1700}
+
+
+def test_unifi_hears_the_session_and_else_the_device() -> None:
+    assert kinds("unifi") == [[44], [31, 4]]
+
+
+def test_any_other_hears_less_and_less() -> None:
+    assert kinds("generic") == [[44, 1, 4, 32, 31], [44], [31], [1]]
+
+
 @pytest.mark.parametrize("vendor", sorted(TEMPLATES))
 def test_every_kind_names_a_session_by_what_is_kept_of_it(vendor: str) -> None:
     assert list(namings(vendor, kept(SAID))) == list(namings(vendor, SAID)) != []
