@@ -151,7 +151,9 @@ async def test_accounting_of_every_kind(site: WifiSite) -> None:
                 answer = access_point.ask(Code.ACCOUNTING_REQUEST, told)
                 assert answer.code == Code.ACCOUNTING_RESPONSE
 
-    async with site.serving(eap="no"):
+    async with site.serving(eap="no") as app:
         await asyncio.to_thread(ask)
+        repeated = app.wifi.bookkeeping.counts["ap", "repeated", "accounting"]
+        assert repeated == (TIMES - 1) * len(AcctStatusType)
     assert await counted(site, "wifi.started") == 1
     assert await counted(site, "wifi.stopped") == 1

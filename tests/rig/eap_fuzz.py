@@ -15,7 +15,7 @@ from edgegate.wifi.eap.packet import Type
 from edgegate.wifi.eap.server import EapServer
 from edgegate.wifi.eap.steps import Accepted, Challenge, Failed, Ignored, Proven, Step
 from rig.eap_peer import Device, admitted, client_context, pap
-from rig.wifi_fuzz import HONEST_S_MAX, held_kib
+from rig.wifi_fuzz import held_kib, served_in
 from rig.wifi_papers import authority, client, identity
 
 HALF_OPEN_MAX = 64
@@ -47,8 +47,10 @@ class Tally:
     steps: Counter[str] = field(default_factory=Counter)
     whys: Counter[str] = field(default_factory=Counter)
     honest: int = 0
-    slowest_s: float = 0.0
-    """The longest that an honest device's whole conversation took, the device's own share too."""
+    waited_s: list[float] = field(default_factory=list)
+    """How long each honest device's whole conversation took, the device's own share too."""
+    worked_s_max: float = 0.0
+    """The most processor time of one of them."""
     grown_kib: int = 0
     """How far the process grew after it was warm; 0 in a run too short to tell."""
 
@@ -89,9 +91,11 @@ class Fuzzer:
     def honest(self) -> None:
         """A device that does everything right."""
         method, context = self.contexts[0]
-        began_s = time.monotonic()
+        began_s, worked_s = time.perf_counter(), time.process_time()
         step = admitted(self.server, Device(context, method))
-        self.tally.slowest_s = max(self.tally.slowest_s, time.monotonic() - began_s)
+        self.tally.waited_s.append(time.perf_counter() - began_s)
+        worked_s = time.process_time() - worked_s
+        self.tally.worked_s_max = max(self.tally.worked_s_max, worked_s)
         self.tally.honest += 1
         assert isinstance(step, Accepted), step
 
@@ -185,15 +189,13 @@ class Fuzzer:
 def campaign(count: int, seed: int) -> str:
     """The long form, for `scripts/fuzz.py`."""
     tally = Fuzzer(seed).run(count)
-    if tally.slowest_s > HONEST_S_MAX:
-        raise AssertionError(f"an honest device waited {tally.slowest_s * 1000:.1f} ms")
+    served = served_in(tally.waited_s, tally.worked_s_max)
     if tally.grown_kib > GROWN_KIB_MAX:
         raise AssertionError(f"the process grew by {tally.grown_kib} KiB")
     if len(tally.whys) > WHYS_MAX:
         raise AssertionError(f"{len(tally.whys)} different reasons")
     steps = ", ".join(f"{kind} {many:,}" for kind, many in tally.steps.most_common())
     return (
-        f"no exception; {tally.honest:,} honest devices served within "
-        f"{tally.slowest_s * 1000:.1f} ms; grown by {tally.grown_kib:,} KiB; "
+        f"no exception; {served}; grown by {tally.grown_kib:,} KiB; "
         f"{len(tally.whys)} reasons; {steps}"
     )

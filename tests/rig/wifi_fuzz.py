@@ -1,8 +1,9 @@
 """RADIUS packets cut or altered anywhere, against both ports; used by tests and by `make fuzz`.
 
 Half of them are signed anew after the change, as a broken access point would, so that they get
-past the authenticators and into what reads attributes. Nothing may raise, memory stays as it was,
-and an honest client in between is served. Whoever finds something gets it again by the same seed.
+past the authenticators and into the server that reads attributes: the real one, but for the books
+behind it. Nothing may raise or be kept, memory stays as it was, and an honest client in between is
+served. Whoever finds something gets it again by the same seed.
 """
 
 import asyncio
@@ -18,14 +19,11 @@ from random import Random
 from edgegate.wifi.attributes import Attribute, Code, Vendor
 from edgegate.wifi.duplicates import Duplicates
 from edgegate.wifi.endpoint import Service
-from edgegate.wifi.hiding import HiddenValueError, chap_matches, reveal_password
-from edgegate.wifi.mac import asked_by_mac, called_station
-from edgegate.wifi.nas import Nas, Signing
+from edgegate.wifi.hiding import hide_password
+from edgegate.wifi.nas import Signing
 from edgegate.wifi.packet import (
     Attributes,
     MalformedPacketError,
-    Packet,
-    Reply,
     decode,
     encode_request,
     number,
@@ -33,8 +31,9 @@ from edgegate.wifi.packet import (
     split,
     vendor_attribute,
 )
-from edgegate.wifi.vendors import TEMPLATES, kept, namings
+from edgegate.wifi.turns import Turns
 from rig.radius import AUTHENTICATOR, SECRET, WAIT_S, Port, nas, pap, port, unsigned
+from rig.wifi_server import HALF_OPEN_MAX, PASSWORD, server
 
 BURST = 32
 HONEST = ("127.200.0.1", 1812)
@@ -53,6 +52,7 @@ one of them, by the clock 99 of 100, for the machine may have had other things t
 REACHED = (
     *(("answered", f"access_{kind}") for kind in ("accept", "reject", "challenge")),
     ("answered", "accounting_response"),
+    ("silent", "accounting"),
     *(
         ("refused", why)
         for why in (
@@ -61,10 +61,16 @@ REACHED = (
             "malformed_message_authenticator",
         )
     ),
+    *(
+        ("server", why)
+        for why in (
+            "nothing proven",
+            "accounting of no kind",
+            "the device sent an EAP packet that is no response",
+        )
+    ),
 )
 """What changed packets have to come to, or the changes are too tame to find anything."""
-
-VENDORS = tuple(TEMPLATES)
 
 
 def corpus() -> list[bytes]:
@@ -73,12 +79,15 @@ def corpus() -> list[bytes]:
     network = (Attribute.CALLED_STATION_ID, b"02-00-00-00-00-01:space")
     chap: Attributes = ((1, b"ada"), (3, bytes(range(17))), (60, bytes(16)), device)
     eap: Attributes = ((1, b"ada"), *split(79, bytes(600)), (24, b"state"), network)
+    identity: Attributes = ((1, b"ada"), (79, b"\x02\0\0\x08\x01ada"), (12, number(1400)), device)
     start: Attributes = (
         (1, b"ada"),
         (40, number(1)),
         (44, b"0123456789ABCDEF"),
         (25, b"class"),
         (8, bytes(4)),
+        *((kind, b"\x7f\xff\xff\xff") for kind in (42, 43, 46, 52)),
+        (53, b"\xff" * 4),
         device,
         vendor_attribute(Vendor.CISCO, 1, b"audit-session-id=0a"),
         vendor_attribute(Vendor.MICROSOFT, 16, bytes(34)),
@@ -89,6 +98,7 @@ def corpus() -> list[bytes]:
         unsigned(encode_request(Code.ACCESS_REQUEST, 8, eap, SECRET)),
         encode_request(Code.ACCESS_REQUEST, 2, chap, SECRET),
         encode_request(Code.ACCESS_REQUEST, 3, eap, SECRET),
+        encode_request(Code.ACCESS_REQUEST, 9, identity, SECRET),
         encode_request(Code.ACCESS_REQUEST, 4, ((1, b"0a1b2c3d4e5f"), device), SECRET),
         encode_request(Code.STATUS_SERVER, 5, (), SECRET),
         encode_request(Code.ACCOUNTING_REQUEST, 6, start, SECRET),
@@ -129,7 +139,7 @@ class Fuzzer:
                     data = self.packet()
                     self.port_of(data).ask(data, self.address())
                 self.tally.packets += BURST
-                await asyncio.sleep(0)
+                await self.decided()
                 for each in self.ports:
                     each.sent.clear()
                 if self.tally.packets % HONEST_EVERY == 0:
@@ -140,27 +150,51 @@ class Fuzzer:
             for each in self.ports:
                 for (_, kind, why), many in each.endpoint.counts.items():
                     self.tally.counts[kind, why] += many
+            for (_, why), many in self.server.counts.items():
+                self.tally.counts["server", why] += many
         return self.tally
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[list[Port]]:
+        turns = Turns()
+        self.server = server(turns)
         everybody = nas("all", "127.0.0.0/8"), nas("old", "127.0.0.0/25", signing=Signing.NO)
         async with (
-            port(access, *everybody, duplicates=Duplicates(ANSWERS_BYTES_MAX)) as first,
             port(
-                account,
+                self.server.authenticate,
+                *everybody,
+                duplicates=Duplicates(ANSWERS_BYTES_MAX),
+                turns=turns,
+            ) as first,
+            port(
+                self.server.account,
                 *everybody,
                 service=Service.ACCOUNTING,
                 duplicates=Duplicates(ANSWERS_BYTES_MAX),
+                turns=turns,
             ) as second,
         ):
             yield [first, second]
 
+    async def decided(self) -> None:
+        """All that was asked is answered, or known to get no answer: nothing of it is kept."""
+        async with asyncio.timeout(WAIT_S):
+            while any(each.endpoint._duplicates._deciding for each in self.ports):  # noqa: ASYNC110 - a set has no event
+                await asyncio.sleep(0)
+        assert self.server.eap is not None
+        assert len(self.server.eap.half_open) <= HALF_OPEN_MAX
+
     async def honest(self) -> None:
         """A member who comes in behind a burst of the others."""
         asked = self.ports[0]
+        own = self.random.randbytes(16)
+        hidden = hide_password(PASSWORD, own, SECRET)
         request = encode_request(
-            Code.ACCESS_REQUEST, self.random.randrange(256), ((1, b"honest"),), SECRET
+            Code.ACCESS_REQUEST,
+            self.random.randrange(256),
+            ((Attribute.USER_NAME, b"honest"), (Attribute.USER_PASSWORD, hidden)),
+            SECRET,
+            own,
         )
         burst = [(self.packet(), self.address()) for _ in range(BURST)]
         began_s, worked_s = time.perf_counter(), time.process_time()
@@ -254,44 +288,6 @@ def attribute(random: Random, data: bytearray, _corpus: list[bytes]) -> None:
 CHANGES = (cut, flip, flip, put, splice, length, length, attribute, attribute)
 
 
-async def access(packet: Packet, asking: Nas) -> Reply | None:
-    """Reads all that a server reads of an Access-Request."""
-    look(packet, asking)
-    name = packet.text(Attribute.USER_NAME) or ""
-    calling = packet.text(Attribute.CALLING_STATION_ID)
-    called_station(packet.text(Attribute.CALLED_STATION_ID) or "")
-    hidden = packet.first(Attribute.USER_PASSWORD)
-    password = None
-    try:
-        if hidden is not None:
-            password = reveal_password(hidden, packet.authenticator, asking.secret)
-    except HiddenValueError:
-        return Reply(Code.ACCESS_REJECT, ((Attribute.REPLY_MESSAGE, b"No."),))
-    asked_by_mac(name, password, calling)
-    chap_matches(b"pass", packet.first(3) or b"", packet.first(60) or packet.authenticator)
-    eap = packet.concatenated(Attribute.EAP_MESSAGE)
-    if eap is not None:
-        return Reply(Code.ACCESS_CHALLENGE, split(Attribute.EAP_MESSAGE, eap[:1024]))
-    return Reply(Code.ACCESS_ACCEPT)
-
-
-async def account(packet: Packet, asking: Nas) -> Reply | None:
-    """Reads all that a server reads of an Accounting-Request."""
-    look(packet, asking)
-    await asyncio.sleep(0)
-    return Reply(Code.ACCOUNTING_RESPONSE)
-
-
-def look(packet: Packet, asking: Nas) -> None:
-    for kind in Attribute:
-        packet.text(kind)
-        packet.number(kind)
-    packet.vendor(Vendor.MICROSOFT, 16)
-    said = kept(packet.attributes)
-    for naming in namings(VENDORS[packet.identifier % len(VENDORS)], said):
-        encode_request(Code.DISCONNECT_REQUEST, packet.identifier, naming, asking.secret)
-
-
 def held_kib() -> int:
     """The memory that this process holds."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
@@ -302,15 +298,25 @@ def campaign(count: int, seed: int) -> str:
     """The long form, for `scripts/fuzz.py`."""
     tally = asyncio.run(Fuzzer(seed).run(count))
     check(tally)
-    waited_s = sorted(tally.waited_s)[int(len(tally.waited_s) * 0.99)]
-    served = (
-        f"{tally.honest:,} honest clients served, 99 of 100 within {waited_s * 1000:.1f} ms, each "
-        f"with {tally.worked_s_max * 1000:.1f} ms of the processor at most"
-    )
-    if max(waited_s, tally.worked_s_max) > HONEST_S_MAX:
-        raise AssertionError(served)
+    served = served_in(tally.waited_s, tally.worked_s_max)
     most = ", ".join(f"{kind} {why} {many:,}" for (kind, why), many in tally.counts.most_common(8))
     return f"no exception; {served}; grown by {tally.grown_kib:,} KiB; {most}"
+
+
+def served_in(waited_s: list[float], worked_s_max: float) -> str:
+    """How soon honest clients were served.
+
+    Raises:
+        AssertionError: not soon enough.
+    """
+    most_s = sorted(waited_s)[int(len(waited_s) * 0.99)]
+    served = (
+        f"{len(waited_s):,} honest clients served, 99 of 100 within {most_s * 1000:.1f} ms, each "
+        f"with {worked_s_max * 1000:.1f} ms of the processor at most"
+    )
+    if max(most_s, worked_s_max) > HONEST_S_MAX:
+        raise AssertionError(served)
+    return served
 
 
 def check(tally: Tally) -> None:
