@@ -14,6 +14,7 @@ import msgspec
 
 from edgegate.ports import DeviceAbsentError, DriverStatus
 from edgegate.status import WifiCounts
+from edgegate.store.wifi_grants import Later
 from edgegate.store.wifi_rows import Due
 from edgegate.supervisor import StatusBoard
 from edgegate.wifi.access import Access, Verdict
@@ -32,6 +33,7 @@ from edgegate.wifi.eap.packet import Type
 from edgegate.wifi.eap.server import EapServer
 from edgegate.wifi.ending import Endings
 from edgegate.wifi.endpoint import Endpoint, Service
+from edgegate.wifi.extending import Extensions
 from edgegate.wifi.nas import Nas, NasTable, Signing, twin
 from edgegate.wifi.ownfiles import OwnFilesError
 from edgegate.wifi.server import Server
@@ -80,6 +82,7 @@ class Wifi:
         self.accounting = Accounting(app.keeper, app.clock, sessions, self._access.refusals)
         is_revoked = self._certificates.clients.is_revoked
         self.endings = Endings(app.keeper, app.clock, self._disconnect, is_revoked)
+        self.extensions = Extensions(app.keeper, app.clock, self._nas, self._change_timeout)
         turns = Turns(lambda: not app.quiet.is_set() or app.keeper.is_computing)
         self.server = Server(
             self._access,
@@ -117,6 +120,7 @@ class Wifi:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.accounting.run(), name="wifi accounting")
             group.create_task(self.endings.run(), name="wifi endings")
+            group.create_task(self.extensions.run(), name="wifi extensions")
             group.create_task(self._keep_certificate(), name="wifi certificate")
 
     def counts(self) -> WifiCounts:
@@ -157,6 +161,13 @@ class Wifi:
         if nas is None or not due.names or not due.address:
             return Outcome(Ending.UNNAMED)
         return await self._disconnector.end(nas, due.address, _names(due.names))
+
+    async def _change_timeout(self, later: Later, timeout_s: int) -> Outcome:
+        nas = self._nas.get(later.nas)
+        if nas is None or not later.address:
+            return Outcome(Ending.UNNAMED)
+        session = _names(later.names)
+        return await self._disconnector.change_timeout(nas, later.address, session, timeout_s)
 
     async def _keep_certificate(self) -> None:
         wanted = [_EAP_METHODS[name] for name in self._section.methods if name in _EAP_METHODS]

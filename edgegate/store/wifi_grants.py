@@ -4,10 +4,18 @@ Every function takes the ledger's connection and works inside the caller's trans
 """
 
 import sqlite3
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from edgegate.store.projection import microseconds
+from msgspec import Struct
+
+from edgegate.store.projection import instant, microseconds
 from edgegate.store.wifi_rows import GRANT_COLUMNS, Grant, address_grant, read_grant
+
+WORTH_TELLING = timedelta(seconds=1)
+"""By less than that no end is moved."""
+
+LATER_MAX = 64
+"""So many are told of in one round; the others in the next."""
 
 
 def in_force(ledger: sqlite3.Connection, now: datetime) -> list[Grant]:
@@ -44,3 +52,35 @@ def note_again(
     """A device proved itself again, and nothing changed: only where it is to be had is noted."""
     ledger.execute("UPDATE wifi_grant SET again_at = ? WHERE class = ?", (microseconds(at), class_))
     address_grant(ledger, class_, names, address)
+
+
+class Later(Struct, frozen=True, kw_only=True):
+    """A session whose visit ends later than its access point was told."""
+
+    class_: str
+    nas: str
+    place: str
+    names: bytes
+    address: str
+    until: datetime
+
+
+def later(ledger: sqlite3.Connection) -> list[Later]:
+    """The sessions that may go on for longer than was said, those to be sent off left out."""
+    rows = ledger.execute(
+        "SELECT s.class, s.nas, s.place, s.names, s.address, v.deadline FROM wifi_session s"
+        " JOIN wifi_grant g ON g.class = s.class JOIN session v ON v.id = g.visit"
+        " WHERE s.stopped_at IS NULL AND s.ended = 0 AND s.surplus = 0 AND g.revoked = 0"
+        " AND s.names <> x'' AND v.deadline >= g.until + ? LIMIT ?",
+        (WORTH_TELLING // timedelta(microseconds=1), LATER_MAX),
+    )
+    names = Later.__struct_fields__
+    return [
+        Later(**dict(zip(names, (*row[:-1], instant(row[-1])), strict=True)))
+        for row in rows.fetchall()
+    ]
+
+
+def move_end(ledger: sqlite3.Connection, class_: str, until: datetime) -> None:
+    """An access point was told another end of a session."""
+    ledger.execute("UPDATE wifi_grant SET until = ? WHERE class = ?", (microseconds(until), class_))
