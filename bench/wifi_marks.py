@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from edgegate.cli import main
+from edgegate.store.jobs import Group
 from edgegate.store.worker import Worker
 
 FILE_VARIABLE = "BENCH_MARKS_FILE"
@@ -23,7 +24,7 @@ the commit, and how many jobs were in it."""
 _run_ledger = Worker._run_ledger  # noqa: SLF001 - it is what is measured
 
 
-def _noted(worker: "Worker[Any]", store: Any, group: list[Any]) -> None:
+def _noted(worker: "Worker[Any]", store: Any, group: "Group[Any]") -> None:
     begun_s = time.monotonic()
     _run_ledger(worker, store, group)
     ended_s = time.monotonic()

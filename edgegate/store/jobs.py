@@ -115,6 +115,34 @@ class Job(Generic[S]):
         self.error.__cause__ = cause
 
 
+class Group(Generic[S]):
+    """The jobs of one transaction, in the order in which they are run.
+
+    It counts as they come: who may join is asked for each of hundreds.
+    """
+
+    def __init__(self, first: Job[S]) -> None:
+        self.jobs: list[Job[S]] = []
+        self.urgency = first.urgency
+        """Of its first job."""
+        self.doors = 0
+        """How many are for somebody at a door."""
+        self.beside_doors = 0
+        """How many others came after somebody at a door, who waits for them too."""
+        self.add(first)
+
+    def __len__(self) -> int:
+        return len(self.jobs)
+
+    def add(self, job: Job[S]) -> None:
+        """Let a job join."""
+        self.jobs.append(job)
+        if job.urgency is Urgency.DOOR:
+            self.doors += 1
+        elif self.doors:
+            self.beside_doors += 1
+
+
 class Waiting(Generic[S]):
     """The jobs that wait, by urgency and then in the order they came."""
 
@@ -136,7 +164,7 @@ class Waiting(Generic[S]):
         """Take the most urgent job; there must be one."""
         return next(queue for queue in self._queues if queue).popleft()
 
-    def pop_for(self, group: list[Job[S]], beside_doors_max: int) -> Job[S] | None:
+    def pop_for(self, group: Group[S], beside_doors_max: int) -> Job[S] | None:
         """Take the most urgent job, if it may share the transaction of `group`.
 
         After somebody at a door so many others may.
@@ -162,23 +190,12 @@ class Waiting(Generic[S]):
         return jobs
 
 
-def doors_of(group: list[Job[S]]) -> int:
-    """How many of a group are for somebody at a door."""
-    return sum(job.urgency is Urgency.DOOR for job in group)
-
-
-def _may_join(job: Job[S], group: list[Job[S]], beside_doors_max: int) -> bool:
+def _may_join(job: Job[S], group: Group[S], beside_doors_max: int) -> bool:
     if job.scope is not Scope.LEDGER:
         return False
     if job.urgency is Urgency.DOOR:
         return True
-    if doors_of(group) and _beside_doors(group) >= beside_doors_max:
+    if group.doors and group.beside_doors >= beside_doors_max:
         return False
     # Who stands at a door shall not wait for work that has time.
-    return job.urgency is not Urgency.BACKGROUND or group[0].urgency is Urgency.BACKGROUND
-
-
-def _beside_doors(group: list[Job[S]]) -> int:
-    """How many others came into a group after somebody at a door, who waits for them too."""
-    first = next(place for place, job in enumerate(group) if job.urgency is Urgency.DOOR)
-    return sum(job.urgency is not Urgency.DOOR for job in group[first:])
+    return job.urgency is not Urgency.BACKGROUND or group.urgency is Urgency.BACKGROUND

@@ -11,7 +11,7 @@ from typing import Any, Generic
 
 from edgegate.ports import OperatingError
 from edgegate.store.errors import StoreUnavailableError
-from edgegate.store.jobs import BESIDE_DOORS_MAX, Job, Limits, S, Scope, Urgency, Waiting, doors_of
+from edgegate.store.jobs import BESIDE_DOORS_MAX, Group, Job, Limits, S, Scope, Urgency, Waiting
 
 log = logging.getLogger(__name__)
 
@@ -148,78 +148,82 @@ class Worker(Generic[S]):
                 self._take(self._inbox.get(timeout=left_s))
 
     def _run_group(self, store: S) -> None:
-        group = [self._waiting.pop_first()]
+        first = self._waiting.pop_first()
+        group = Group(first)
         try:
-            match group[0].scope:
+            match first.scope:
                 case Scope.LEDGER:
                     self._run_ledger(store, group)
                 case Scope.CACHE:
-                    _run_cache(store, group[0])
+                    _run_cache(store, first)
                 case Scope.NONE:
-                    _attempt(store, group[0])
+                    _attempt(store, first)
         except sqlite3.Error as error:
             self.is_computing = False
-            self._fail(store, group, error)
+            self._fail(store, group.jobs, error)
         else:
-            if isinstance(group[0].error, StoreUnavailableError):
+            if isinstance(first.error, StoreUnavailableError):
                 # The job exchanged a file and was left without one.
-                self._broken = group[0].error
-            self._answer(group)
+                self._broken = first.error
+            self._answer(group.jobs)
             if self._broken is None and store.changes() >= self._limits.checkpoint_changes_max:
                 self._checkpoint(store)
 
-    def _run_ledger(self, store: S, group: list[Job[S]]) -> None:
+    def _run_ledger(self, store: S, group: Group[S]) -> None:
         """Run the first job of the group, and all that may join it until it is committed."""
-        ledger = store.ledger
         self.is_computing = True
         self._size_up(group)
+        self._run_jobs(store, group)
+        self.is_computing = False
+        commits_at_s = monotonic()
+        store.ledger.execute("COMMIT")
+        committed_at_s = monotonic()
+        self._commit_s = committed_at_s - commits_at_s
+        self._doors_before = group.doors
+        self._left_behind = bool(self._doors_before and self._waiting)
+        if group.urgency is Urgency.WIFI:
+            pause_s = min(self._commit_s * CROWD_PAUSE, self._limits.crowd_pause_s_max)
+            self._crowd_at_s = committed_at_s + pause_s
+
+    def _run_jobs(self, store: S, group: Group[S]) -> None:
+        ledger, first = store.ledger, group.jobs[0]
         ledger.execute("BEGIN IMMEDIATE")
         # The first job can be undone by undoing all, and so needs no savepoint.
-        _attempt(store, group[0])
-        _demand_transaction(ledger, group[0])
-        if group[0].error is not None:
+        _attempt(store, first)
+        _demand_transaction(ledger, first)
+        if first.error is not None:
             ledger.execute("ROLLBACK")
             ledger.execute("BEGIN IMMEDIATE")
         while (job := self._next_of(group)) is not None:
-            group.append(job)
+            group.add(job)
             ledger.execute("SAVEPOINT job")
             _attempt(store, job)
             _demand_transaction(ledger, job)
             if job.error is not None:
                 ledger.execute("ROLLBACK TO job")
             ledger.execute("RELEASE job")
-        self.is_computing = False
-        commits_at_s = monotonic()
-        ledger.execute("COMMIT")
-        committed_at_s = monotonic()
-        self._commit_s = committed_at_s - commits_at_s
-        self._doors_before = doors_of(group)
-        self._left_behind = bool(self._doors_before and self._waiting)
-        if group[0].urgency is Urgency.WIFI:
-            pause_s = min(self._commit_s * CROWD_PAUSE, self._limits.crowd_pause_s_max)
-            self._crowd_at_s = committed_at_s + pause_s
 
-    def _size_up(self, group: list[Job[S]]) -> None:
+    def _size_up(self, group: Group[S]) -> None:
         """Say who may join the first job of a group, and until when."""
-        is_for_door = group[0].urgency is Urgency.DOOR
+        is_for_door = group.urgency is Urgency.DOOR
         # Others are left behind once, for whoever comes to a door alone.
         self._beside_doors_max = BESIDE_DOORS_MAX if is_for_door and self._left_behind else 0
         self._crowd_size = min(len(group) + self._waiting.crowd(), self._limits.crowd_max)
         self._waits_until_s = monotonic() + self._patience_s()
 
-    def _is_full(self, group: list[Job[S]]) -> bool:
-        if group[0].urgency is not Urgency.WIFI:
+    def _is_full(self, group: Group[S]) -> bool:
+        if group.urgency is not Urgency.WIFI:
             return len(group) >= self._limits.group_max
         # Those of a crowd who come meanwhile make up the next; somebody at a door goes along.
         return len(group) >= self._crowd_size and self._waiting.crowd() > 0
 
-    def _next_of(self, group: list[Job[S]]) -> Job[S] | None:
+    def _next_of(self, group: Group[S]) -> Job[S] | None:
         """The next job that may join; where several came to doors before, they are waited for."""
         self._drain()
         if self._is_full(group):
             return None
         job = self._waiting.pop_for(group, self._beside_doors_max)
-        while job is None and 0 < doors_of(group) < self._doors_before and not self._waiting:
+        while job is None and 0 < group.doors < self._doors_before and not self._waiting:
             try:
                 self._take(self._inbox.get(timeout=max(0.0, self._waits_until_s - monotonic())))
             except Empty:

@@ -8,6 +8,7 @@ import pytest
 
 from edgegate.store import worker
 from edgegate.store.errors import StorageFailedError
+from edgegate.store.jobs import Group, Job, Scope
 from edgegate.store.thread import ANSWERS_A_TURN, Limits, Urgency
 from fakes.recording_store import Gate, Recording, history, note, notes, serving, settle
 
@@ -173,3 +174,16 @@ async def test_it_says_whether_it_computes(tmp_path: Path) -> None:
             await thread.run(fail)
         seen.append(thread.is_computing)
     assert seen == [True, False, False]
+
+
+def test_a_group_counts_who_is_in_it() -> None:
+    def job(urgency: Urgency) -> Job[Recording]:
+        return Job(notes, Scope.LEDGER, urgency, lambda _, __: None)
+
+    group = Group(job(Urgency.WIFI))
+    assert (len(group), group.doors, group.beside_doors) == (1, 0, 0)
+    for urgency in (Urgency.WIFI, Urgency.DOOR, Urgency.WIFI, Urgency.DOOR, Urgency.DESK):
+        group.add(job(urgency))
+    # Only who came after somebody at a door is beside them.
+    assert (len(group), group.doors, group.beside_doors) == (6, 2, 2)
+    assert group.urgency is Urgency.WIFI
