@@ -136,8 +136,7 @@ class Line:
 
 
 def _entered(door: str, number: str, at: datetime, noted_s: float, books: Books) -> Outcome | None:
-    with books.snapshot():
-        return present(books, door, number, books.doubts.dated(at, noted_s))
+    return present(books, door, number, books.doubts.dated(at, noted_s))
 
 
 def _left(door_id: str, number: str, at: datetime, noted_s: float, books: Books) -> None:

@@ -186,22 +186,28 @@ class Worker(Generic[S]):
             self._crowd_at_s = committed_at_s + pause_s
 
     def _run_jobs(self, store: S, group: Group[S]) -> None:
-        ledger, first = store.ledger, group.jobs[0]
+        """Run them, all on one state of what the cloud said; its file's lock is taken once."""
+        ledger, cache, first = store.ledger, store.cache, group.jobs[0]
         ledger.execute("BEGIN IMMEDIATE")
-        # The first job can be undone by undoing all, and so needs no savepoint.
-        _attempt(store, first)
-        _demand_transaction(ledger, first)
-        if first.error is not None:
-            ledger.execute("ROLLBACK")
-            ledger.execute("BEGIN IMMEDIATE")
-        while (job := self._next_of(group)) is not None:
-            group.add(job)
-            ledger.execute("SAVEPOINT job")
-            _attempt(store, job)
-            _demand_transaction(ledger, job)
-            if job.error is not None:
-                ledger.execute("ROLLBACK TO job")
-            ledger.execute("RELEASE job")
+        cache.execute("BEGIN")
+        try:
+            # The first job can be undone by undoing all, and so needs no savepoint.
+            _attempt(store, first)
+            _demand_transaction(ledger, first)
+            if first.error is not None:
+                ledger.execute("ROLLBACK")
+                ledger.execute("BEGIN IMMEDIATE")
+            while (job := self._next_of(group)) is not None:
+                group.add(job)
+                ledger.execute("SAVEPOINT job")
+                _attempt(store, job)
+                _demand_transaction(ledger, job)
+                if job.error is not None:
+                    ledger.execute("ROLLBACK TO job")
+                ledger.execute("RELEASE job")
+        finally:
+            # Nothing was written; SQLite itself has ended it where the file failed.
+            _roll_back(cache)
 
     def _size_up(self, group: Group[S]) -> None:
         """Say who may join the first job of a group, and until when."""

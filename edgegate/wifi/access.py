@@ -201,33 +201,32 @@ def _decided(
     question: _Question, rules: Rules, known: Known, refusals: Refusals, books: Books
 ) -> Verdict | _Slow:
     """Identify, verify, decide and record, as one job."""
-    with books.snapshot():
-        settle(books, question.at)
-        refusing = refusals.take(books, question.asking.nas, question.at)
-        location = books.location(question.asking.location)
-        credential = _credential(question, books)
-        if credential is None or location is None:
-            # The cache knows nothing of this place, so no pass can be checked here.
-            unplaced = credential is not None
-            reason = Reason.LEASE_EXPIRED if unplaced else Reason.UNKNOWN_CREDENTIAL
-            return _turned_away(question, location, reason, None, refusing)
-        fits = known(credential, question)
-        if fits is None:
-            station = question.asking.station
-            came = wifi_rows.was_accepted(books.ledger, credential.customer, station)
-            return _Slow(credential.verifier, station if came else "")
-        if not fits:
-            reason = Reason.CREDENTIAL_FORGED
-            return _turned_away(question, location, reason, credential, refusing)
-        verdict = _again(question, rules, location, credential, books)
-        if verdict is not None:
-            return verdict
-        request = Request(at=question.at, location=location, channel=Channel.WIFI)
-        outcome = enter_with(books, request, credential, refusing)
-        customer = outcome.customer
-        if not outcome.decision.opens or customer is None:
-            return Verdict(reason=outcome.decision.reason, sentence=member(outcome))
-        return _accepted(question, rules, outcome, customer, credential, books)
+    settle(books, question.at)
+    refusing = refusals.take(books, question.asking.nas, question.at)
+    location = books.location(question.asking.location)
+    credential = _credential(question, books)
+    if credential is None or location is None:
+        # The cache knows nothing of this place, so no pass can be checked here.
+        unplaced = credential is not None
+        reason = Reason.LEASE_EXPIRED if unplaced else Reason.UNKNOWN_CREDENTIAL
+        return _turned_away(question, location, reason, None, refusing)
+    fits = known(credential, question)
+    if fits is None:
+        station = question.asking.station
+        came = wifi_rows.was_accepted(books.ledger, credential.customer, station)
+        return _Slow(credential.verifier, station if came else "")
+    if not fits:
+        reason = Reason.CREDENTIAL_FORGED
+        return _turned_away(question, location, reason, credential, refusing)
+    verdict = _again(question, rules, location, credential, books)
+    if verdict is not None:
+        return verdict
+    request = Request(at=question.at, location=location, channel=Channel.WIFI)
+    outcome = enter_with(books, request, credential, refusing)
+    customer = outcome.customer
+    if not outcome.decision.opens or customer is None:
+        return Verdict(reason=outcome.decision.reason, sentence=member(outcome))
+    return _accepted(question, rules, outcome, customer, credential, books)
 
 
 def _credential(question: _Question, books: Books) -> Credential | None:

@@ -92,14 +92,13 @@ def take(report: Report, rules: Rules, refusals: Refusals, books: Books) -> Key 
 
     The same packet again changes nothing, and no order of packets makes a session's time shorter.
     """
-    with books.snapshot():
-        if report.status in (Status.ON, Status.OFF):
-            _restarted(report, books)
-            return None
-        grant = _grant_of(report, books)
-        if grant is None:
-            return _nobodys(report, books)
-        return _of_grant(report, grant, rules, refusals, books)
+    if report.status in (Status.ON, Status.OFF):
+        _restarted(report, books)
+        return None
+    grant = _grant_of(report, books)
+    if grant is None:
+        return _nobodys(report, books)
+    return _of_grant(report, grant, rules, refusals, books)
 
 
 def _grant_of(report: Report, books: Books) -> Grant | None:
@@ -326,20 +325,19 @@ def tend(
     books: Books,
 ) -> list[Key]:
     """Write down what interims said, end the silent, forget the old; which sessions ended."""
-    with books.snapshot():
-        for key, counters in pending.items():
-            wifi_rows.count_on(books.ledger, key, counters)
-        patience = INTERVALS_LOST * rules.interim
-        gone: list[Online] = []
-        # Who spoke while nobody listened is not silent for that.
-        if now - listens_since >= patience:
-            gone = wifi_rows.silent(books.ledger, now - patience)
-        for row in gone:
-            conclude(books, row, Why.LOST, now)
-        for customer, location, ended_at in wifi_rows.gone_unnoticed(books.ledger):
-            session = books.session_of(customer, location)
-            if session is not None and session.opened_at <= ended_at:
-                _has_gone(books, customer, location, ended_at, now)
-        refusals.write(books, now)
-        wifi_rows.forget_old(books.ledger, now)
+    for key, counters in pending.items():
+        wifi_rows.count_on(books.ledger, key, counters)
+    patience = INTERVALS_LOST * rules.interim
+    gone: list[Online] = []
+    # Who spoke while nobody listened is not silent for that.
+    if now - listens_since >= patience:
+        gone = wifi_rows.silent(books.ledger, now - patience)
+    for row in gone:
+        conclude(books, row, Why.LOST, now)
+    for customer, location, ended_at in wifi_rows.gone_unnoticed(books.ledger):
+        session = books.session_of(customer, location)
+        if session is not None and session.opened_at <= ended_at:
+            _has_gone(books, customer, location, ended_at, now)
+    refusals.write(books, now)
+    wifi_rows.forget_old(books.ledger, now)
     return [row.key for row in gone]

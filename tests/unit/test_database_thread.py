@@ -274,3 +274,40 @@ async def test_checkpoints_wait_for_idleness_or_a_limit(tmp_path: Path) -> None:
         for number in range(25):
             await thread.run(note(str(number)))
         assert (await thread.run(history)).count("checkpoint") == 2
+
+
+async def test_a_group_reads_one_state_of_the_cache_and_takes_its_lock_once(tmp_path: Path) -> None:
+    seen: list[str] = []
+    async with serving(tmp_path) as thread:
+
+        def trace(store: Recording) -> None:
+            store.cache.set_trace_callback(seen.append)
+
+        def read(store: Recording) -> bool:
+            store.cache.execute("SELECT count(*) FROM pass").fetchone()
+            return store.cache.in_transaction
+
+        await thread.run_alone(trace)
+        gate = Gate()
+        holding = asyncio.create_task(thread.run_alone(gate, Urgency.DOOR))
+        await gate.reached()
+        jobs = [asyncio.create_task(thread.run(read)) for _ in range(5)]
+        await settle()
+        gate.go_on.set()
+        await holding
+        assert await asyncio.gather(*jobs) == [True] * 5
+        assert await thread.run_alone(lambda store: store.cache.in_transaction) is False
+    assert seen == ["BEGIN", *["SELECT count(*) FROM pass"] * 5, "ROLLBACK"]
+
+
+async def test_the_cache_is_let_go_when_the_storage_fails_under_a_job(tmp_path: Path) -> None:
+    def fail(_store: Recording) -> None:
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = sqlite3.SQLITE_IOERR
+        raise error
+
+    async with serving(tmp_path) as thread:
+        with pytest.raises(StorageFailedError):
+            await thread.run(fail)
+        assert await thread.run_alone(lambda store: store.cache.in_transaction) is False
+        assert await thread.run(note("next")) == "next"
