@@ -205,7 +205,8 @@ def _go_in(
     books.record(entry, request.at, head)
     if payment is not None:
         refresh_on_spent(books, payment, request.at)
-    session = books.session(session.id) or session
+    if before is not None:
+        session = books.session(session.id) or session
     schedule(books, session, facts, request, before)
     settle(books, request.at)
     return _outcome(request, decision, facts, session, is_scheduled=True)
@@ -247,7 +248,7 @@ def _granted(
         customer=customer.id,
         reason=decision.reason,
         because=decision.because,
-        day=day_of(request.location, request.at).name,
+        day=request.day.name,
         door=request.door.id if request.door is not None else None,
         resource=request.door.resource if request.door is not None else None,
         credential=credential.id if credential is not None else None,
@@ -311,7 +312,7 @@ def unidentified(books: Books, request: Request, door: Door, lookup: str) -> Out
             channel=request.channel,
             customer=None,
             reason=Reason.LEASE,
-            day=day_of(request.location, request.at).name,
+            day=request.day.name,
             door=door.id,
             lookup=lookup,
         )

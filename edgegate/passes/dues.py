@@ -78,7 +78,7 @@ def visit_end(
 def spent(payment: Payment, session: Session, request: Request) -> list[Happening]:
     """What a payment takes from its passes, and what it buys (§4, O-04)."""
     spending, segment = payment.spending, payment.segment
-    day = day_of(request.location, request.at).name
+    day = request.day.name
     happened: list[Happening] = []
     for place, take in enumerate(spending.takes):
         debited = Debited(

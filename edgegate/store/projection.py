@@ -106,7 +106,8 @@ def _granted(ledger: sqlite3.Connection, h: Granted, entry: Entry) -> None:
     if h.customer is None:
         return
     _move(ledger, h.customer, h.location, at, "entry")
-    if h.session is None:
+    # A visit that begins with this entry has its name, and is not there yet.
+    if h.session is None or h.session == entry.id:
         return
     session = read_session(ledger, h.session)
     if session is not None:
