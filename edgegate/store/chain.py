@@ -13,6 +13,7 @@ spaces, UTF-8.
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 from hashlib import sha256
 
 from msgspec import UNSET, Struct, UnsetType
@@ -105,7 +106,13 @@ def entry_id(source: str, epoch: int, sequence: int) -> str:
 
 def time_text(at: datetime) -> str:
     """An instant in RFC 3339, in UTC, always with six digits, so that it has one spelling."""
-    return at.astimezone(UTC).isoformat(timespec="microseconds")[:-6] + "Z"
+    return _utc_text(at.astimezone(UTC))
+
+
+@lru_cache(maxsize=8)
+def _utc_text(at: datetime) -> str:
+    """It is written several times over: what one decision records is of one instant."""
+    return at.isoformat(timespec="microseconds")[:-6] + "Z"
 
 
 def data_hash(salt: bytes, data: bytes) -> bytes:
