@@ -148,9 +148,18 @@ _KINDS: dict[str, type[Note]] = {name.value: kind for kind, name in TYPES.items(
 
 def record(books: Books, note: Note, at: datetime) -> None:
     """Append what happened to the ledger and carry it into the tables."""
-    draft = Draft(type=TYPES[type(note)], at=at, subject=f"location/{note.location}", data=note)
-    books.append(draft)
+    books.append(_draft(note, at))
     apply(books.ledger, note, at)
+
+
+def accept(books: Books, n: Accepted, at: datetime, names: bytes, address: str) -> None:
+    """Record an Accept, with where its NAS is and what that calls the device: the row's alone."""
+    books.append(_draft(n, at))
+    _accepted(books.ledger, n, microseconds(at), names, address)
+
+
+def _draft(note: Note, at: datetime) -> Draft:
+    return Draft(type=TYPES[type(note)], at=at, subject=f"location/{note.location}", data=note)
 
 
 def apply(ledger: sqlite3.Connection, note: Note, at: datetime) -> None:
@@ -182,16 +191,40 @@ def note_of(entry: Entry) -> Note | None:
     return msgspec.json.decode(entry.data, type=kind)
 
 
-def _accepted(ledger: sqlite3.Connection, n: Accepted, at: int) -> None:
+def _accepted(
+    ledger: sqlite3.Connection, n: Accepted, at: int, names: bytes = b"", address: str = ""
+) -> None:
     ledger.execute(
         "INSERT OR REPLACE INTO wifi_grant"
         " (class, customer, location, visit, nas, place, station, at, until,"
-        " credential, proof, certificate) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " credential, proof, certificate, names, address)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             *(n.class_, n.customer, n.location, n.visit, n.nas, n.place, n.station),
             *(at, microseconds(n.until), n.credential or "", n.proof, n.certificate),
+            *(names, address),
         ),
     )
+    _drop_grants(ledger, n)
+    # Whoever has just proven who they are has a new right: old reasons to send them off are past.
+    # The signs let SQLite find them by the customer: a place has hundreds of sessions.
+    ledger.execute(
+        "UPDATE wifi_session SET surplus = 0, tries = 0, next_at = 0, ended = 0"
+        " WHERE +place = ? AND +station = ? AND customer = ? AND stopped_at IS NULL",
+        (n.place, n.station, n.customer),
+    )
+    if n.learnt_until is not None and n.credential is not None:
+        _learn(ledger, n, microseconds(n.learnt_until))
+
+
+def _drop_grants(ledger: sqlite3.Connection, n: Accepted) -> None:
+    """Drop what is too much of a device's Accepts, and of a customer's."""
+    many = ledger.execute(
+        "SELECT 1 FROM wifi_grant WHERE customer = ? LIMIT 1 OFFSET ?",
+        (n.customer, min(GRANTS_KEPT, GRANTS_OF_ONE_MAX)),
+    )
+    if many.fetchone() is None:
+        return
     ledger.execute(
         "DELETE FROM wifi_grant WHERE class IN (SELECT class FROM wifi_grant"
         " WHERE place = ?1 AND station = ?2 AND customer = ?3 AND station <> ''"
@@ -205,15 +238,6 @@ def _accepted(ledger: sqlite3.Connection, n: Accepted, at: int) -> None:
         " AND s.stopped_at IS NULL AND s.class = wifi_grant.class)",
         (n.customer, GRANTS_OF_ONE_MAX),
     )
-    # Whoever has just proven who they are has a new right: old reasons to send them off are past.
-    # The signs let SQLite find them by the customer: a place has hundreds of sessions.
-    ledger.execute(
-        "UPDATE wifi_session SET surplus = 0, tries = 0, next_at = 0, ended = 0"
-        " WHERE +place = ? AND +station = ? AND customer = ? AND stopped_at IS NULL",
-        (n.place, n.station, n.customer),
-    )
-    if n.learnt_until is not None and n.credential is not None:
-        _learn(ledger, n, microseconds(n.learnt_until))
 
 
 def _learn(ledger: sqlite3.Connection, n: Accepted, until: int) -> None:

@@ -28,6 +28,7 @@ from edgegate.ports import Clock, OperatingError
 from edgegate.sentences import member
 from edgegate.store import cache, wifi, wifi_grants, wifi_rows
 from edgegate.store.books import Books
+from edgegate.store.projection import microseconds
 from edgegate.store.thread import Urgency
 from edgegate.wifi import verifiers
 from edgegate.wifi.proofs import CertificateProof, ChapProof, LoginProof, MacProof, Proof
@@ -36,7 +37,11 @@ from edgegate.wifi.rejoin import Coming, rejoined
 from edgegate.wificonfig import VlanSection
 
 CLASS_BYTES = 12
-"""No two Accepts of a site get the same by chance."""
+TIME_BYTES = 6
+"""What a Class begins with are milliseconds since 1970; after them no two are the same by chance.
+
+Names that come in no order would each change another page of their table, and write it to disk.
+"""
 
 _WRONG = (Reason.UNKNOWN_CREDENTIAL, Reason.CREDENTIAL_FORGED)
 
@@ -321,7 +326,7 @@ def _accepted(
     visit, until = set_now or right_of(books, customer.id, asking.location, at)
     proof, certificate = _means(question, credential)
     accepted = wifi.Accepted(
-        class_=os.urandom(CLASS_BYTES).hex(),
+        class_=_class(at),
         customer=customer.id,
         location=asking.location,
         nas=asking.nas,
@@ -334,8 +339,7 @@ def _accepted(
         until=until,
         learnt_until=_learnt_until(question, rules),
     )
-    wifi.record(books, accepted, at)
-    wifi_rows.address_grant(books.ledger, accepted.class_, asking.names, asking.address)
+    wifi.accept(books, accepted, at, asking.names, asking.address)
     send_off_oldest(books, customer.id, asking.station, rules.devices_max)
     return Verdict(
         reason=outcome.decision.reason,
@@ -345,6 +349,12 @@ def _accepted(
         session_timeout_s=_timeout_s(until, at),
         vlan=_vlan(books, customer, rules.vlans, at),
     )
+
+
+def _class(at: datetime) -> str:
+    """What an Accept is known by: by its time first, so that those of one hour lie together."""
+    at_ms = microseconds(at) // 1000 % (1 << 8 * TIME_BYTES)
+    return (at_ms.to_bytes(TIME_BYTES) + os.urandom(CLASS_BYTES - TIME_BYTES)).hex()
 
 
 def right_of(
