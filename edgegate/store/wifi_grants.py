@@ -9,21 +9,26 @@ from datetime import datetime, timedelta
 from msgspec import Struct
 
 from edgegate.store.projection import instant, microseconds
-from edgegate.store.wifi_rows import GRANT_COLUMNS, Grant, address_grant, read_grant
+from edgegate.store.wifi_rows import GRANT_COLUMNS, Grant, read_grant
 
 WORTH_TELLING = timedelta(seconds=1)
 """By less than that no end is moved."""
+
+PROOFS_MAX = 1000
+"""Of so many Accepts it is looked in one round whether what they were given for still counts."""
 
 LATER_MAX = 64
 """So many are told of in one round; the others in the next."""
 
 
-def in_force(ledger: sqlite3.Connection, now: datetime) -> list[Grant]:
-    """The Accepts by which devices are or may still come to be on the Wi-Fi, and by what."""
+def in_force(ledger: sqlite3.Connection, now: datetime, after: str = "") -> list[Grant]:
+    """The next `PROOFS_MAX` Accepts behind a Class by which devices are or may come to be on."""
     rows = ledger.execute(
-        f"SELECT {GRANT_COLUMNS} FROM wifi_grant WHERE credential <> '' AND ended = 0"  # noqa: S608
-        " AND (until > ? OR class IN (SELECT class FROM wifi_session WHERE stopped_at IS NULL))",
-        (microseconds(now),),
+        f"SELECT {GRANT_COLUMNS} FROM wifi_grant WHERE class > ? AND credential <> ''"  # noqa: S608
+        " AND ended = 0"
+        " AND (until > ? OR class IN (SELECT class FROM wifi_session WHERE stopped_at IS NULL))"
+        " ORDER BY class LIMIT ?",
+        (after, microseconds(now), PROOFS_MAX),
     ).fetchall()
     return [read_grant(row) for row in rows]
 
@@ -50,8 +55,10 @@ def note_again(
     ledger: sqlite3.Connection, class_: str, at: datetime, names: bytes, address: str
 ) -> None:
     """A device proved itself again, and nothing changed: only where it is to be had is noted."""
-    ledger.execute("UPDATE wifi_grant SET again_at = ? WHERE class = ?", (microseconds(at), class_))
-    address_grant(ledger, class_, names, address)
+    ledger.execute(
+        "UPDATE wifi_grant SET again_at = ?, names = ?, address = ? WHERE class = ?",
+        (microseconds(at), names, address, class_),
+    )
 
 
 class Later(Struct, frozen=True, kw_only=True):

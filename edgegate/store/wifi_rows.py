@@ -18,6 +18,14 @@ GONE_KEPT = timedelta(days=1)
 ENDED_UNKNOWN_MAX = 1000
 """So many sessions that were nobody's are known after their end."""
 
+LOOKED_AT_MAX = 2000
+"""So many Accepts are looked at in one round, the others in the next: whoever taps meanwhile waits
+for the end of it. A site that gives four times as many a day still sees to each within seconds."""
+
+
+BEHIND_ALL = "\U0010ffff"
+"""Sorts behind every Class."""
+
 DUE_MAX = 64
 """So many devices are to be disconnected in one round; the others in the next."""
 
@@ -260,13 +268,6 @@ def address_session(
     )
 
 
-def address_grant(ledger: sqlite3.Connection, class_: str, names: bytes, address: str) -> None:
-    """The same for a device of whose session nothing was heard yet."""
-    ledger.execute(
-        "UPDATE wifi_grant SET names = ?, address = ? WHERE class = ?", (names, address, class_)
-    )
-
-
 def keep_unknown(ledger: sqlite3.Connection, row: Online) -> None:
     """Keep a session that nobody here accepted: it is shown, and is nobody's."""
     ledger.execute(
@@ -302,17 +303,22 @@ def mark_surplus(ledger: sqlite3.Connection, key: Key) -> None:
     ledger.execute(f"UPDATE wifi_session SET surplus = 1 WHERE {_IS_KEY}", key)  # noqa: S608
 
 
-def due(ledger: sqlite3.Connection, now: datetime) -> list[Due]:
-    """Who is to be disconnected now.
+def due(ledger: sqlite3.Connection, now: datetime, after: str = "") -> tuple[list[Due], str]:
+    """Who is to be disconnected now, and behind which Class the next look begins.
 
     That is judged by how things stand, and by no message: whoever is on the Wi-Fi by a visit that
     is over, or that lost its right to be there, is to go, however often the process died meanwhile.
+    Accepts of whose session nothing was heard are looked at from behind the Class `after` on.
     """
-    sessions = ledger.execute(_DUE_SESSIONS, (microseconds(now), DUE_MAX))
-    grants = ledger.execute(_DUE_GRANTS, (microseconds(now), DUE_MAX))
+    at = microseconds(now)
+    sessions = ledger.execute(_DUE_SESSIONS, (at, DUE_MAX))
+    last = ledger.execute(_LAST_LOOKED_AT, (at, after, LOOKED_AT_MAX - 1)).fetchone()
+    until = BEHIND_ALL if last is None else last[0]
+    grants = ledger.execute(_DUE_GRANTS, (at, DUE_MAX, after, until))
     names = Due.__struct_fields__
     rows = (*sessions.fetchall(), *grants.fetchall())
-    return [Due(**dict(zip(names, row, strict=True))) for row in rows]
+    found = [Due(**dict(zip(names, row, strict=True))) for row in rows]
+    return found, "" if last is None else until
 
 
 def postpone(ledger: sqlite3.Connection, found: Due, until: datetime) -> None:
@@ -412,10 +418,15 @@ AND (surplus OR {_LOST} OR NOT EXISTS (
 ORDER BY next_at, started_at LIMIT ?2
 """  # noqa: S608 - constants
 
+_LAST_LOOKED_AT = """
+SELECT class FROM wifi_grant WHERE class > ?2 AND until > ?1 ORDER BY class LIMIT 1 OFFSET ?3
+"""
+
 _DUE_GRANTS = f"""
 SELECT g.class, '', customer, location, nas, place, station, names, address, tries
 FROM wifi_grant g
-WHERE g.until > ?1 AND ended = 0 AND next_at <= ?1 AND names <> x''
+WHERE g.class > ?3 AND g.class <= ?4
+AND g.until > ?1 AND ended = 0 AND next_at <= ?1 AND names <> x''
 AND (g.revoked OR NOT ({_STANDS}))
 AND NOT EXISTS (SELECT 1 FROM wifi_session s WHERE s.customer = g.customer
     AND (s.class = g.class OR (s.place = g.place AND s.station = g.station)))

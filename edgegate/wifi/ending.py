@@ -12,6 +12,8 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 
+from msgspec import Struct
+
 from edgegate.bookkeeper import Bookkeeper
 from edgegate.boundary import Contained
 from edgegate.passes.model import CustomerStatus
@@ -50,6 +52,16 @@ _ENDINGS = {
 }
 
 
+class _Reached(Struct):
+    """How far the looks have come, by Class: the next goes on behind it. Empty: at the beginning.
+
+    Used on the database thread only.
+    """
+
+    accepts: str = ""
+    proofs: str = ""
+
+
 class Endings:
     """Looks who is to go, and asks for it."""
 
@@ -66,6 +78,7 @@ class Endings:
         self._is_revoked = is_revoked
         self._looks = 0
         self._asked: set[tuple[str, str, str, str]] = set()
+        self._reached = _Reached()
         self.waiting = 0
         """How many devices are to go, as of the last look."""
 
@@ -88,7 +101,7 @@ class Endings:
             # As of a restart, too, nobody's proof has been looked at.
             is_revoked = None if self._looks % LOOKS_AT_PROOFS else self._is_revoked
             self._looks += 1
-            look = partial(_look, self._clock.now(), is_revoked)
+            look = partial(_look, self._clock.now(), is_revoked, self._reached)
             found = await self._keeper.do(look, Urgency.WIFI)
             self.waiting = len(found)
             return found
@@ -110,14 +123,17 @@ class Endings:
             log.warning("a device could not be sent off at %s: %s", due.place, error)
 
 
-def _look(now: datetime, is_revoked: Callable[[str], bool] | None, books: Books) -> list[Due]:
+def _look(
+    now: datetime, is_revoked: Callable[[str], bool] | None, reached: _Reached, books: Books
+) -> list[Due]:
     if is_revoked is not None:
-        note_lost(books, now, is_revoked)
+        reached.proofs = note_lost(books, now, is_revoked, reached.proofs)
     for row in wifi_rows.without_visit(books.ledger):
         customer = books.customer(row.customer)
         if customer is None or not customer.staff or customer.status is not CustomerStatus.ACTIVE:
             wifi_rows.mark_surplus(books.ledger, row.key)
-    return wifi_rows.due(books.ledger, now)
+    found, reached.accepts = wifi_rows.due(books.ledger, now, reached.accepts)
+    return found
 
 
 def answered(due: Due, answer: Outcome, now: datetime, books: Books) -> None:

@@ -15,13 +15,18 @@ from edgegate.store.wifi_rows import Grant
 from edgegate.wifi.verifiers import digest_of
 
 
-def note_lost(books: Books, now: datetime, is_revoked: Callable[[str], bool]) -> None:
-    """Note of every device on the Wi-Fi whether what it came in by counts no more.
+def note_lost(
+    books: Books, now: datetime, is_revoked: Callable[[str], bool], after: str = ""
+) -> str:
+    """Note of devices on the Wi-Fi whether what they came in by counts no more, some in each round.
 
-    It follows from how things stand, so that a block that was taken back in time sends nobody off.
+    They go by the Class of their Accept, from behind `after` on; where the next round begins is
+    returned, empty for the beginning. It follows from how things stand, so that a block that was
+    taken back in time sends nobody off.
     """
     credentials: dict[str, Credential | None] = {}
-    for grant in wifi_grants.in_force(books.ledger, now):
+    grants = wifi_grants.in_force(books.ledger, now, after)
+    for grant in grants:
         if books.location(grant.location) is None:
             # A cache that is made again says nothing yet, and of nobody.
             continue
@@ -33,6 +38,7 @@ def note_lost(books: Books, now: datetime, is_revoked: Callable[[str], bool]) ->
         )
         if counts == bool(grant.revoked):
             wifi_grants.mark_revoked(books.ledger, grant.class_, not counts)
+    return grants[-1].class_ if len(grants) == wifi_grants.PROOFS_MAX else ""
 
 
 def _counts(grant: Grant, credential: Credential | None, now: datetime) -> bool:

@@ -10,11 +10,10 @@ import pytest
 from edgegate.app import App
 from edgegate.deadlines import reconsider
 from edgegate.passes.model import Pass, Unit
-from edgegate.store import wifi_grants
+from edgegate.store import cache, wifi_grants
 from edgegate.store.books import Books
 from edgegate.store.files import Store
 from edgegate.wifi.attributes import Code
-from fakes.sites import put_records
 from rig.access_point import AccessPoint, Word, access_point
 from rig.wifi import WAIT_S, WifiSite
 
@@ -48,15 +47,16 @@ async def joined(site: WifiSite) -> None:
 
 async def has_minutes(app: App, amount: int) -> None:
     """As if the cloud had changed the pass."""
+    issued = Pass(id="ana-pass", holder="ana", unit=Unit.MINUTE, amount=amount, wifi=True)
 
-    def changed(books: Books) -> None:
-        store = books._store
-        assert isinstance(store, Store)
-        issued = Pass(id="ana-pass", holder="ana", unit=Unit.MINUTE, amount=amount, wifi=True)
-        put_records(store, [issued])
+    def changed(store: Store) -> None:
+        cache.put(store.cache, cache.PASS, issued)
+
+    def reconsidered(books: Books) -> None:
         reconsider(books, app.clock.now())
 
-    await app.keeper.do(changed)
+    await app.thread.run_cache(changed)
+    await app.keeper.do(reconsidered)
 
 
 async def to_tell(app: App) -> int:

@@ -12,12 +12,12 @@ import pytest
 
 from edgegate.app import App
 from edgegate.passes.model import Credential, CredentialStatus, Record
-from edgegate.store import wifi_rows
+from edgegate.store import cache, wifi_rows
 from edgegate.store.books import Books
 from edgegate.store.files import Store
 from edgegate.wifi import proven, verifiers
 from edgegate.wifi.certificates import Certificates
-from fakes.sites import put_records
+from fakes.sites import KIND_OF
 from rig.access_point import AccessPoint, Word, access_point
 from rig.wifi import WAIT_S, WifiSite
 
@@ -49,23 +49,19 @@ class Scene(NamedTuple):
     async def change(self, *records: Record) -> None:
         """As if they had come from the cloud."""
 
-        def changed(books: Books) -> None:
-            store = books._store
-            assert isinstance(store, Store)
-            put_records(store, records)
+        def changed(store: Store) -> None:
+            for record in records:
+                cache.put(store.cache, KIND_OF[type(record)], record)
 
-        await self.app.keeper.do(changed)
+        await self.app.thread.run_cache(changed)
 
     async def remove(self, credential: str) -> None:
         """As if the cloud had removed it."""
 
-        def removed(books: Books) -> None:
-            connection = books._store.cache
-            connection.execute("PRAGMA query_only = OFF")
-            connection.execute("DELETE FROM credential WHERE id = ?", (credential,))
-            connection.execute("PRAGMA query_only = ON")
+        def removed(store: Store) -> None:
+            cache.delete(store.cache, cache.CREDENTIAL, credential)
 
-        await self.app.keeper.do(removed)
+        await self.app.thread.run_cache(removed)
 
     async def until_gone(self, count: int = 1) -> list[bytes]:
         """How the sessions were named that were ended, once there are so many."""
@@ -195,7 +191,8 @@ async def test_a_block_that_is_taken_back_in_time_sends_nobody_off(
 
         def looked(books: Books) -> list[str]:
             proven.note_lost(books, app.clock.now(), lambda _: False)
-            return [due.customer for due in wifi_rows.due(books.ledger, app.clock.now())]
+            found, _ = wifi_rows.due(books.ledger, app.clock.now())
+            return [due.customer for due in found]
 
         await here.change(site.login("ana", verifier, status=CredentialStatus.BLOCKED))
         assert await app.keeper.do(looked) == ["ana"]

@@ -11,12 +11,11 @@ import pytest
 from edgegate.app import App
 from edgegate.checkin import enter, leave
 from edgegate.passes.facts import Request
-from edgegate.passes.model import Channel, Customer, Door, Unit
+from edgegate.passes.model import Channel, Credential, Customer, Door, Unit
+from edgegate.store import cache
 from edgegate.store.books import Books
-from edgegate.store.files import Store
 from edgegate.wifi import verifiers
 from edgegate.wifi.rejoin import AGAIN
-from fakes.sites import put_records
 from rig.access_point import Word, access_point
 from rig.wifi import WAIT_S, Answer, WifiSite
 
@@ -102,14 +101,14 @@ async def fell_silent(site: WifiSite, _: App) -> None:
         await site.account(status, "s1", **told)
 
 
-async def has_a_new_password(site: WifiSite, app: App) -> None:
-    def changed(books: Books) -> None:
-        store = books._store
-        assert isinstance(store, Store)
-        # The same words, salted anew: what was proven before is no proof of it.
-        put_records(store, [site.login("ana", verifiers.of_generated(WORD.encode()))])
+async def put(app: App, login: Credential) -> None:
+    """As if the cloud had changed it."""
+    await app.thread.run_cache(lambda store: cache.put(store.cache, cache.CREDENTIAL, login))
 
-    await app.keeper.do(changed)
+
+async def has_a_new_password(site: WifiSite, app: App) -> None:
+    # The same words, salted anew: what was proven before is no proof of it.
+    await put(app, site.login("ana", verifiers.of_generated(WORD.encode())))
 
 
 async def may_stay_for_another_time(_: WifiSite, app: App) -> None:
@@ -162,12 +161,7 @@ async def test_who_has_no_right_any_more_is_refused_at_once(site: WifiSite) -> N
     async with site.serving() as app:
         await sign_in(site)
 
-        def disabled(books: Books) -> None:
-            store = books._store
-            assert isinstance(store, Store)
-            put_records(store, [site.login("ana", "sha256$00$00")])
-
-        await app.keeper.do(disabled)
+        await put(app, site.login("ana", "sha256$00$00"))
         answer = await site.ask(
             f'User-Name = "ana", User-Password = "{WORD}", Calling-Station-Id = "{PHONE}"'
         )
