@@ -214,6 +214,10 @@ def _closed_or_goes_on(books: Books, session: Session, at: datetime) -> bool:
     if session.closes_at <= at:
         close(books, session, at, session.closes_for)
         return True
+    if books.location(session.location) is None:
+        # A cache that is made again takes no right from anybody; once there, it is asked of all.
+        books.set_deadline(session.id, session.closes_at)
+        return True
     facts, request = view_of_segment(books, session, at)
     idle = visits.idle_at(session, request.location)
     if idle is not None and idle <= at:
