@@ -43,7 +43,10 @@ def context(authority: Path, *, own: Path | None = None, version: int | None = N
 
 
 class Peer:
-    """One station that joins; `inner` is what TTLS says inside: a name and a password."""
+    """One station that joins; `inner` is what TTLS says inside: a name and a password.
+
+    Its address is that of the member, or of the device that is named.
+    """
 
     def __init__(
         self,
@@ -51,8 +54,10 @@ class Peer:
         secret: bytes,
         identity: str,
         inner: tuple[str, str] | None = None,
+        device: str | None = None,
     ) -> None:
         self._secret = secret
+        self._station = station(device or (inner or (identity,))[0])
         self._identity = identity.encode()
         self._inner = inner
         self._method = TLS if inner is None else TTLS
@@ -69,7 +74,7 @@ class Peer:
         authenticator = os.urandom(16)
         attributes: radius.Attributes = [
             (radius.USER_NAME, self._identity),
-            (radius.CALLING_STATION_ID, station((self._inner or (self._identity.decode(),))[0])),
+            (radius.CALLING_STATION_ID, self._station),
             (radius.FRAMED_MTU, (1400).to_bytes(4)),
             *COMMON,
             *radius.split(radius.EAP_MESSAGE, self._eap),

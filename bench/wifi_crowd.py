@@ -36,7 +36,8 @@ def main() -> None:
         nonlocal begun
         for name, password in itertools.cycle(crowd.members):
             begun += 1
-            yield eap_peer.Peer(shared, secret, "anonymous", (name, password))
+            # A device of its own each time: one that comes in again at once is not recorded.
+            yield eap_peer.Peer(shared, secret, "anonymous", (name, password), str(begun))
 
     def report() -> None:
         while True:
