@@ -255,7 +255,9 @@ def _count_on(ledger: sqlite3.Connection, ended: Session, at: datetime) -> None:
     for other in map(_session, (row[0] for row in rows)):
         segment = other.segment
         if segment is not None and mine < (segment.counted_from or segment.from_, other.id):
-            _update(ledger, replace(other, segment=replace(segment, counted_from=at)))
+            # A visit may end as of an instant before the other one began (S-06).
+            since = max(at, segment.from_)
+            _update(ledger, replace(other, segment=replace(segment, counted_from=since)))
 
 
 def _closed(ledger: sqlite3.Connection, h: Closed, _entry: Entry) -> None:
