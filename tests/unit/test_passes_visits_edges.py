@@ -408,6 +408,13 @@ def test_reserved_time_is_not_taken_off_a_tab_twice_s06_s07() -> None:
     assert after.used_s == 600
 
 
+@pytest.mark.parametrize("at", [AT + HOUR, AT + HOUR + MINUTE])
+def test_what_was_over_before_the_last_sign_of_life_stays_as_it_was_s06(at: datetime) -> None:
+    """Though the time was reserved since."""
+    tab = Tab(sale=SALE, used_s=3600, stretches=(Stretch(AT, AT + HOUR, 3600),))
+    assert tab_until(tab, at, (Span(AT, AT + HOUR),)) == tab
+
+
 @pytest.mark.parametrize(
     ("more", "used_s"), [(timedelta(0), 3600), (HALF_SECOND, 3601), (HALF_SECOND - TICK, 3600)]
 )
