@@ -1,37 +1,31 @@
 """A cloud that was restored from a backup is sent again what it lost: each entry, once."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
 from pathlib import Path
 
 import msgspec
 import pytest
 from sqlalchemy import select
 
-from edgegate.passes.model import Customer, Door, Location, Pass
+from edgegate.passes.model import Location, Pass
 from edgegate.ports import OperatingError
 from edgegate.store import ledger, sync_state
 from edgegate_sync.appliance import upload
 from edgegate_sync.appliance.backoff import Backoff
 from edgegate_sync.appliance.errors import RefusedError, UnreachableError
 from edgegate_sync.appliance.upload import Uploader, read_beside
-from edgegate_sync.cloud import backup, history, ingest
+from edgegate_sync.cloud import history, ingest
 from edgegate_sync.cloud.database import Database, fetch
 from edgegate_sync.cloud.ledger_tables import ledger_entry
 from edgegate_sync.wire.errors import Problem
 from edgegate_sync.wire.events import LedgerAnswer, Stored
-from rig.audit import audited
 from rig.books import add_site, left, put
 from rig.brokers import running, until
-from rig.campaign import START
 from rig.cloud_fixtures import postgres_server
 from rig.devices import AT, SITE, Device, debit
-from rig.postgres import Postgres
-from rig.processes import Box, nursery
-from rig.restoring import Rows, Saved
-from rig.sites import Site, code_of, rig
+from rig.restoring import Rows
 
 __all__ = ["postgres_server"]
 
@@ -111,6 +105,15 @@ class Line:
 
     def _on_missing(self) -> None:
         self.missed += 1
+
+    async def send(self, count: int) -> None:
+        """Spend so many uses, and tell the cloud of all there is."""
+        await self.spend(count)
+        await self.uploader.upload_all()
+
+    async def forget(self, epoch: int, until: int) -> None:
+        """Forget all entries of an epoch up to one."""
+        await self.device.thread.run(lambda store: ledger.forget(store.ledger, epoch, until))
 
     async def spend(self, count: int) -> None:
         for number in range(count):
@@ -217,18 +220,15 @@ async def test_what_is_new_comes_first_and_then_what_the_cloud_lost(at: Line, ke
     await at.uploader.upload_all()
     saved = await Rows.of(at.cloud.database)
     await at.device.report(690 - kept)
-    await at.spend(10)
-    await at.uploader.upload_all()
+    await at.send(10)
     await at.cloud.restore(saved)
     at.cloud.batches.clear()
-    await at.spend(1)
-    await at.uploader.upload_all()
+    await at.send(1)
     assert at.missed == 1
     await at.agree()
     # The new one, and the lost ones in as few batches as they need: nothing else again.
     assert len(at.cloud.batches) == (3 if kept < 500 else 2)
-    await at.spend(1)
-    await at.uploader.upload_all()
+    await at.send(1)
     await at.agree()
 
 
@@ -271,20 +271,17 @@ async def test_a_cloud_restored_while_the_device_was_offline(at: Line) -> None:
 async def test_epochs_that_the_cloud_lost_come_again_and_follow_each_other(
     at: Line, *, is_new: bool
 ) -> None:
-    await at.spend(3)
-    await at.uploader.upload_all()
+    await at.send(3)
     saved = await Rows.of(at.cloud.database)
     await at.spend(3)
     for _ in range(2):
         await at.begin_epoch()
-        await at.spend(2)
-        await at.uploader.upload_all()
+        await at.send(2)
     await at.cloud.restore(saved)
     if is_new:
         # Its first entry comes before those that it follows.
         await at.begin_epoch()
-    await at.spend(1)
-    await at.uploader.upload_all()
+    await at.send(1)
     await at.agree()
 
 
@@ -302,19 +299,16 @@ async def test_a_question_that_was_not_answered_is_asked_again(at: Line) -> None
 
 async def test_an_entry_that_the_cloud_takes_and_has_not_holds_up_nothing(at: Line) -> None:
     at.cloud.untold = {3}
-    await at.spend(5)
-    await at.uploader.upload_all()
+    await at.send(5)
     assert await at.quarantined() == [(3, "refused")]
-    await at.spend(1)
-    await at.uploader.upload_all()
+    await at.send(1)
     assert at.missed == 0
     at.cloud.untold = set()
     at.uploader._retry_refused_at_s = 0.0
     await at.uploader.upload_all()
     assert await at.quarantined() == []
     # A batch that comes again lets a ledger look shorter, until something new comes.
-    await at.spend(1)
-    await at.uploader.upload_all()
+    await at.send(1)
     await at.agree()
 
 
@@ -334,29 +328,24 @@ async def test_a_cloud_that_has_nothing_of_what_it_takes_is_not_asked_again_at_o
 async def test_it_may_be_restored_again_and_again(at: Line) -> None:
     saved = await Rows.of(at.cloud.database)
     for _ in range(3):
-        await at.spend(2)
-        await at.uploader.upload_all()
+        await at.send(2)
         await at.agree()
         await at.cloud.restore(saved)
-    await at.spend(1)
-    await at.uploader.upload_all()
+    await at.send(1)
     await at.agree()
     assert at.missed == 3
 
 
 async def test_what_is_gone_from_the_ledger_too_is_said_and_counted(at: Line) -> None:
     """A cloud restored from a backup that is older than what its device keeps."""
-    await at.spend(4)
-    await at.uploader.upload_all()
+    await at.send(4)
     saved = await Rows.of(at.cloud.database)
-    await at.spend(16)
-    await at.uploader.upload_all()
+    await at.send(16)
     (epoch, _, _), *_ = await at.stored()
-    await at.device.thread.run(lambda store: ledger.forget(store.ledger, epoch, 15) and None)
+    await at.forget(epoch, 15)
     await at.cloud.restore(saved)
     for _ in range(2):
-        await at.spend(1)
-        await at.uploader.upload_all()
+        await at.send(1)
     assert [sequence for _, sequence, _ in await at.stored()] == [*range(1, 5), *range(16, 23)]
     assert await at.quarantined() == [(5, "lost")]
     assert at.faults == [
@@ -368,38 +357,31 @@ async def test_what_is_gone_from_the_ledger_too_is_said_and_counted(at: Line) ->
 
 
 async def test_an_epoch_that_is_gone_to_its_end_is_counted_too(at: Line) -> None:
-    await at.spend(2)
-    await at.uploader.upload_all()
+    await at.send(2)
     saved = await Rows.of(at.cloud.database)
-    await at.spend(3)
-    await at.uploader.upload_all()
+    await at.send(3)
     (epoch, _, _), *_ = await at.stored()
     await at.begin_epoch()
-    await at.spend(2)
-    await at.uploader.upload_all()
-    await at.device.thread.run(lambda store: ledger.forget(store.ledger, epoch, 5) and None)
+    await at.send(2)
+    await at.forget(epoch, 5)
     await at.cloud.restore(saved)
-    await at.spend(1)
-    await at.uploader.upload_all()
+    await at.send(1)
     assert await at.quarantined() == [(3, "lost")]
     assert "3 entries" in at.faults[0]
 
 
 async def test_what_was_lost_and_came_after_all_is_lost_no_more(at: Line) -> None:
     empty = await Rows.of(at.cloud.database)
-    await at.spend(5)
-    await at.uploader.upload_all()
+    await at.send(5)
     full = await Rows.of(at.cloud.database)
     (epoch, _, _), *_ = await at.stored()
-    await at.device.thread.run(lambda store: ledger.forget(store.ledger, epoch, 3) and None)
+    await at.forget(epoch, 3)
     await at.cloud.restore(empty)
-    await at.spend(1)
-    await at.uploader.upload_all()
+    await at.send(1)
     assert await at.quarantined() == [(1, "lost")]
     # Somebody finds a younger backup.
     await at.cloud.restore(full)
-    await at.spend(1)
-    await at.uploader.upload_all()
+    await at.send(1)
     assert await at.quarantined() == []
     assert [sequence for _, sequence, _ in await at.stored()] == [*range(1, 8)]
 
@@ -408,12 +390,10 @@ async def test_what_is_refused_is_no_loss_and_is_not_sent_again_at_once(at: Line
     at.cloud.refused = b"arsenic"
     await at.spend(2)
     await at.device.report(1, "arsenic")
-    await at.spend(2)
-    await at.uploader.upload_all()
+    await at.send(2)
     assert await at.quarantined() == [(3, "refused")]
     saved = await Rows.of(at.cloud.database)
-    await at.spend(2)
-    await at.uploader.upload_all()
+    await at.send(2)
     assert at.missed == 0
     await at.cloud.restore(saved)
     await at.spend(1)
@@ -446,108 +426,9 @@ async def test_what_the_cloud_put_into_quarantine_is_sent_again_if_it_lost_that(
     await at.uploader.upload_all()
     await at.cloud.restore(saved)
     await at.device.happen(debit("days", "absurd as well", -5))
-    await at.spend(1)
-    await at.uploader.upload_all()
+    await at.send(1)
     assert await flags_of(at.cloud.database) == []
     assert [sequence for _, sequence, _ in await at.stored()] == [1, 2, 6]
     assert await at.quarantined() == [(3, "quarantined"), (4, "quarantined"), (5, "quarantined")]
     answer = await at.cloud.ask_ledger()
     assert [(s.first, s.last) for s in answer.stored or ()] == [(1, 6)]
-
-
-# Whole clouds and appliances, with backup and restoration as the manual has them.
-
-
-@pytest.fixture(scope="module")
-def place() -> Iterator[Path]:
-    """Where appliances come from."""
-    with nursery() as made:
-        yield made
-
-
-async def visit(box: Box, customer: str, hour: int) -> None:
-    """Come and go."""
-    at_ = START + timedelta(hours=hour)
-    await box.ask("tap", code=customer, at=at_)
-    await box.ask("exit", code=customer, at=at_ + timedelta(minutes=20))
-
-
-async def open_doors(site: Site) -> None:
-    """Three customers with passes, and the appliances at work."""
-    await site.admin.put("location", Location(id="hall"))
-    head = 0
-    for number in range(3):
-        await site.admin.put("customer", Customer(id=f"c{number}"))
-        await site.admin.put("credential", code_of(f"c{number}"))
-        await site.admin.put("pass", Pass(id=f"p{number}", holder=f"c{number}", amount=100))
-    for box in site.boxes:
-        head = await site.admin.put("door", Door(id=f"door-{box.name}", location="hall"))
-        await box.start(START)
-    for box in site.boxes:
-        await box.until(lambda f: f["head"] >= head)
-
-
-async def live(site: Site, boxes: list[Box], hours: range) -> None:
-    """Somebody comes to each of these doors, staff change something, and all know of it."""
-    head = 0
-    for hour in hours:
-        for box in boxes:
-            await visit(box, f"c{hour % 3}", hour)
-        head = await site.admin.put("customer", Customer(id=f"new-{hour}"))
-    for box in site.boxes:
-        await box.until(lambda f: f["cursor"] == [f["epoch"], f["sequence"]] and f["head"] >= head)
-
-
-async def overtake(site: Site) -> None:
-    """Let staff do so much that the restored feed has more numbers than it had before."""
-    for number in range(20):
-        await site.admin.put("customer", Customer(id=f"other-{number}"))
-
-
-@pytest.mark.timeout(300)
-@pytest.mark.parametrize("on", ["sqlite, mqtt", "postgresql, polling"])
-async def test_a_site_agrees_after_its_cloud_was_restored(
-    on: str, tmp_path: Path, place: Path, request: pytest.FixtureRequest
-) -> None:
-    """One appliance idle, one at work, and two off: of one the cloud lost nothing but the feed."""
-    server: Postgres | None = None
-    url = f"sqlite:///{tmp_path}/cloud.db"
-    if "postgresql" in on:
-        server = request.getfixturevalue("postgres_server")
-        url = await asyncio.to_thread(server.database)
-    sites = {"mill": ["idle", "busy", "away", "quiet"]}
-    async with rig(url, tmp_path / "rig", sites, place, mqtt="mqtt" in on) as made:
-        (site,) = made.sites
-        idle, busy, away, quiet = site.boxes
-        saved = Saved(made.settings, tmp_path, made.workers, server)
-        await open_doors(site)
-        await live(site, site.boxes, range(1))
-        await saved.make()
-        await live(site, [idle, busy, away], range(1, 4))
-        await away.stop()
-        await quiet.stop()
-        await saved.restore()
-        await visit(busy, "c1", 5)
-        await overtake(site)
-        for box in (away, quiet):
-            await box.start(START + timedelta(hours=20))
-        await audited(site, url)
-
-
-async def test_who_has_to_send_again_takes_a_snapshot(
-    tmp_path: Path, place: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Also of a cloud that was restored otherwise, and whose feed gives its numbers again."""
-    monkeypatch.setattr(backup, "_begin_feeds", lambda _path: None)
-    url = f"sqlite:///{tmp_path}/cloud.db"
-    async with rig(url, tmp_path / "rig", {"mill": ["away"]}, place, mqtt=False) as made:
-        (site,) = made.sites
-        saved = Saved(made.settings, tmp_path, made.workers, None)
-        await open_doors(site)
-        await saved.make()
-        await live(site, site.boxes, range(1, 3))
-        await site.boxes[0].stop()
-        await saved.restore()
-        await overtake(site)
-        await site.boxes[0].start(START + timedelta(hours=20))
-        await audited(site, url)
