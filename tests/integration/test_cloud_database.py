@@ -72,6 +72,15 @@ async def test_several_workers_may_migrate_a_new_database_at_once(
         await one.close()
 
 
+async def test_several_workers_may_open_new_files_at_once(tmp_path: Path) -> None:
+    """SQLite tells one of two that change a new file's journal "locked", without waiting."""
+    for number in range(30):
+        databases = [await open_database(f"sqlite:///{tmp_path}/{number}.db") for _ in range(4)]
+        await asyncio.gather(*(one.run_sync(lambda _: None) for one in databases))
+        for one in databases:
+            await one.close()
+
+
 async def test_an_old_database_is_not_served(database: Database) -> None:
     async def be_at(revision: str) -> str:
         statement = text("UPDATE alembic_version SET version_num = :revision")

@@ -8,6 +8,8 @@ its task is cancelled. A reading one sees one state of the database from beginni
 import asyncio
 import logging
 import os
+import sqlite3
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -16,6 +18,7 @@ from sqlalchemy import Connection, CursorResult, Executable, Result, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.util import await_only
 
 from edgegate_sync.cancelling import finished
 from edgegate_sync.cloud.feed import Transaction
@@ -28,6 +31,9 @@ READERS_MAX = 16
 
 BUSY_S_MAX = 20
 """How long a statement waits for somebody else's lock."""
+
+WAL_PAUSE_S = 0.01
+"""Between two attempts to change a new file's journal."""
 
 STATEMENT_S_MAX = 60
 """How long PostgreSQL works on one statement."""
@@ -201,14 +207,29 @@ def _set_up_sqlite(connection: Any, _entry: ConnectionPoolEntry) -> None:
     # sqlite3 would begin transactions when it likes; the `begin` listener does it here.
     connection.isolation_level = None
     cursor = connection.cursor()
-    for pragma in (
-        f"busy_timeout = {BUSY_S_MAX * 1000}",
-        "journal_mode = WAL",
-        "synchronous = FULL",
-        "foreign_keys = ON",
-    ):
-        cursor.execute(f"PRAGMA {pragma}")
+    cursor.execute(f"PRAGMA busy_timeout = {BUSY_S_MAX * 1000}")
+    _enter_wal(cursor)
+    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.execute("PRAGMA foreign_keys = ON")
     cursor.close()
+
+
+def _enter_wal(cursor: Any) -> None:
+    """Change a new file's journal, also where other workers do so at this instant.
+
+    SQLite asks no busy handler here: two that read the header and want to write it would wait for
+    each other, so that one of them is told "locked" at once, whatever `busy_timeout` says.
+    """
+    until = time.monotonic() + BUSY_S_MAX
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as fault:
+            if fault.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            await_only(asyncio.sleep(WAL_PAUSE_S))
+        else:
+            return
 
 
 def _set_up_sqlite_reader(connection: Any, entry: ConnectionPoolEntry) -> None:
