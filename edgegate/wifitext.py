@@ -12,6 +12,8 @@ from edgegate.wifi.mac import is_randomised
 from edgegate.wifi.present import Present
 from edgegate.wifi.shown import Shown
 
+MAC_CHARACTERS = len("02-00-00-00-00-01")
+
 _COLUMNS = ("customer", "device", "access point", "since", "last seen", "time left", "by")
 
 
@@ -21,7 +23,9 @@ def render_present(found: Sequence[Present], now: datetime) -> RenderableType:
         return Text("Nobody is on the Wi-Fi.")
     table = Table(box=None, header_style="dim")
     for column in _COLUMNS:
-        table.add_column(column, overflow="fold")
+        # Narrow terminals fold other columns first: nobody finds half of an address.
+        whole = MAC_CHARACTERS if column == "device" else None
+        table.add_column(column, overflow="fold", min_width=whole)
     for one in found:
         left = "" if one.left_s is None else _long(timedelta(seconds=one.left_s))
         table.add_row(

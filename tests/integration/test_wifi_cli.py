@@ -168,7 +168,7 @@ async def test_who_is_there_is_shown(serving: WifiSite) -> None:
     assert one["mac"] == "020000000001"
     assert one["left_s"] > 0
     table = await run(serving, "clients")
-    assert "02-00-00-00-00-01" in table.output.replace("\n", "")
+    assert "02-00-00-00-00-01" in table.output
 
 
 async def test_the_certificate_is_shown_and_clients_come_and_go(serving: WifiSite) -> None:
