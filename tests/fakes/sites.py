@@ -19,6 +19,7 @@ from edgegate.passes.model import (
 from edgegate.store import cache
 from edgegate.store.cache import Kind
 from edgegate.store.files import Store
+from fakes.midday import midday_zone
 
 KIND_OF: dict[type[Record], Kind[Any]] = {kind.type: kind for kind in cache.KINDS.values()}
 
@@ -47,7 +48,8 @@ class Site:
         self.key_file.chmod(0o600)
         self.board = directory / "board"
         self.doors = tuple(doors)
-        self.put(Location(id="hq", timezone="Europe/Berlin"))
+        self.zone = midday_zone()
+        self.put(Location(id="hq", timezone=self.zone))
         self.put(*(Door(id=door, location="hq") for door in self.doors))
 
     def put(self, *records: Record) -> None:

@@ -397,9 +397,8 @@ async def test_who_lends_their_phone_is_not_sent_off_for_its_owner(site: WifiSit
 
 
 async def test_wifi_alone_ends_a_visit_when_it_falls_silent(site: WifiSite) -> None:
-    await asyncio.to_thread(
-        site.put, Location(id="hq", timezone="Europe/Berlin", wifi_idle_minutes=15)
-    )
+    hq = Location(id="hq", timezone=site.zone, wifi_idle_minutes=15)
+    await asyncio.to_thread(site.put, hq)
     async with site.serving() as app:
         class_ = await join(site, "s1")
         site.ahead = timedelta(minutes=5)

@@ -117,7 +117,7 @@ async def test_an_access_point_that_dies_settles_its_sessions_when_it_is_back(
 @pytest.mark.timeout(600)
 async def test_minutes_count_as_far_as_the_access_point_told(site: WifiSite) -> None:
     """An interim takes a minute to come: hostapd knows no shorter interval."""
-    hq = Location(id="hq", timezone="Europe/Berlin", wifi_idle_minutes=15)
+    hq = Location(id="hq", timezone=site.zone, wifi_idle_minutes=15)
     await asyncio.to_thread(site.put, hq)
     await asyncio.to_thread(site.member, "ana", WORD, unit=Unit.MINUTE, amount=60)
     async with (

@@ -27,6 +27,7 @@ from edgegate.store import ledger
 from edgegate.store.connections import connect_read_only
 from edgegate.store.files import Store
 from edgegate.wifi import verifiers
+from fakes.midday import midday_zone
 from fakes.sites import put_records
 from rig.freeradius import free_udp_port
 from rig.radius import SECRET
@@ -62,7 +63,8 @@ class WifiSite:
         self.auth_port, self.acct_port = free_ports()
         self.ahead = timedelta(0)
         """By how much the appliance's clock is ahead."""
-        self.put(Location(id="hq", timezone="Europe/Berlin"))
+        self.zone = midday_zone()
+        self.put(Location(id="hq", timezone=self.zone))
 
     def _secret(self, name: str, value: bytes) -> Path:
         file = self.directory / name
