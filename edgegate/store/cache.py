@@ -53,6 +53,11 @@ class Kind(Generic[R]):
         """The record as the values of `put`."""
         return (*self._looked_up(record), _encode(record))
 
+    def rows(self, records: Iterable[R], bodies: Iterable[bytes]) -> list[tuple[Any, ...]]:
+        """The same for many whose bodies are there already."""
+        looked_up = map(self._looked_up, records)
+        return [(*values, body) for values, body in zip(looked_up, bodies, strict=True)]
+
 
 LOCATION = Kind("location", model.Location)
 CUSTOMER = Kind("customer", model.Customer, ("team",))

@@ -30,11 +30,11 @@ from edgegate_sync.appliance.apply import (
     Put,
     Standing,
     apply,
-    own_words,
     standing,
     step_as_read,
     step_of_line,
 )
+from edgegate_sync.appliance.ownwords import own_words
 from edgegate_sync.wire.changes import LINE_BYTES_MAX
 from edgegate_sync.wire.state import Quarantined
 from fakes.feed_server import gone, line_of, raw
@@ -224,9 +224,14 @@ def test_a_text_with_a_nul_is_broken(connection: sqlite3.Connection) -> None:
 def test_own_words_come_to_the_same_as_read_ones() -> None:
     records = (TEN, CARD, Customer(id="ana", name="Añá"), balance_of("ten", remaining=-3))
     lines = [line_of(1, record) + b"\n" for record in records]
-    quick = [own_words(line) for line in lines]
-    assert quick == [step_as_read(line, 0) for line in lines]
-    assert all(isinstance(step, Put) for step in quick)
+    careful = [step_as_read(line, 0) for line in lines]
+    assert [step_of_line(line, 0) for line in lines] == careful
+    own = own_words(b"".join(lines))
+    assert own is not None
+    assert own.seqs == [1, 1, 1, 1]
+    assert [row for rows in own.rows.values() for row in rows] == [
+        step.row for step in careful if isinstance(step, Put)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -241,11 +246,24 @@ def test_own_words_come_to_the_same_as_read_ones() -> None:
         raw(1, "customer", "a", {"name": "A\0", "id": "a"}),
         raw(1, "customer", "a", {"name": 7, "id": "a"}),
         raw(1, "card", "a", {"id": "a"}),
+        line_of(1, Customer(id="a\n")),
+        line_of(1, Customer(id="a")).replace(b":", b": "),
+        line_of(1, Customer(id="a")).replace(b',"id"', b',\n"id"'),
+        line_of(1, Customer(id="a")) * 2,
+        gone(1, "customer", "a"),
         b"{}",
+        b"",
     ],
 )
 def test_what_is_not_in_own_words_is_read_with_care(line: bytes) -> None:
     assert own_words(line + b"\n") is None
+    own = line_of(1, Customer(id="b")) + b"\n"
+    assert own_words(own + line + b"\n" + own) is None
+
+
+def test_a_line_is_no_more_than_one_change() -> None:
+    line = line_of(1, Customer(id="a")) + b"\n"
+    assert step_of_line(line + line, 0) == step_as_read(line + line, 0)
 
 
 def test_too_long_a_line_is_named(connection: sqlite3.Connection) -> None:

@@ -8,26 +8,24 @@ unknown here must not be used, nor may the one before it: it is as if there were
 import sqlite3
 from collections.abc import Iterable
 from contextlib import suppress
-from datetime import UTC
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 from msgspec import Raw, Struct
 from msgspec.structs import replace
 
 from edgegate import __version__
-from edgegate.passes.model import Balance, Id
+from edgegate.passes.model import Balance
 from edgegate.store import cache
 from edgegate_sync.appliance import quarantine
 from edgegate_sync.appliance.concerned import Concerned
+from edgegate_sync.appliance.ownwords import own_words
 from edgegate_sync.appliance.quarantine import Counts
 from edgegate_sync.wire import kinds
 from edgegate_sync.wire.changes import (
-    BODY_BYTES_MAX,
     Change,
     LineInvalidError,
     Op,
-    Seq,
     Trailer,
     decode_line,
 )
@@ -98,7 +96,11 @@ Step = Put | Remove | Broken | Unusable | Unknown
 
 def step_of_line(line: bytes, after: int) -> Step | Trailer:
     """What one line of the feed comes to; `after` is the number of the one before. Never raises."""
-    return own_words(line) or step_as_read(line, after)
+    own = own_words(line)
+    if own is None or len(own.seqs) > 1:
+        return step_as_read(line, after)
+    ((name, (row,)),) = own.rows.items()
+    return Put(own.seqs[0], cache.KINDS[name], row[0], row, ())
 
 
 def step_as_read(line: bytes, after: int) -> Step | Trailer:
@@ -133,32 +135,6 @@ def step_of(change: Change) -> Step:
         restricts = restrictions(kind.name, body)
         return Broken(seq, kind.name, id_, error.field, error.problem, restricts)
     return Put(seq, kind, id_, kind.row(found.record), found.unknown)
-
-
-def own_words(line: bytes) -> Put | None:
-    """The step of a line that is byte for byte what this version writes; None for any other.
-
-    Such a line has nothing unknown in it, and need not be read a second time to look for it: that
-    is the half of the work of a snapshot.
-    """
-    begin = line.find(b'"kind":"', 0, 64) + 8
-    own = _OWN.get(line[begin : line.find(b'"', begin, begin + 40)])
-    if own is None or len(line) > BODY_BYTES_MAX or b"\\u0000" in line:
-        return None
-    kind, decode, instants = own
-    try:
-        change = decode(line)
-        body = change.body
-        row = kind.row(body)
-    except (ValueError, RecursionError, OverflowError):
-        return None
-    if not line.endswith(row[-1] + b"}\n") or row[0] != change.id:
-        return None
-    for name in instants:
-        at = getattr(body, name)
-        if at is not None and at.tzinfo is not UTC:
-            return None
-    return Put(change.seq, kind, row[0], row, ())
 
 
 def _body_of(line: bytes) -> bytes:
@@ -231,6 +207,16 @@ class Writer:
             quarantine.count_unknown(self._cache, f"{step.kind.name}.{name}")
         if self._named:
             self._release(step.kind.name, step.id)
+
+    def put_own(self, rows: dict[str, list[tuple[Any, ...]]]) -> None:
+        """Let the rows of `own_words` wait; for a snapshot, which concerns everybody."""
+        for name, of_kind in rows.items():
+            self._rows[name] += of_kind
+            self._waiting += len(of_kind)
+            for row in of_kind if self._named else ():
+                self._release(name, row[0])
+        if self._waiting >= ROWS_MAX:
+            self.flush()
 
     def _remove(self, step: Remove) -> None:
         self.flush()
@@ -381,22 +367,3 @@ def standing(connection: sqlite3.Connection) -> Standing:
 
 
 _outer = msgspec.json.Decoder(dict[str, Raw])
-
-
-def _own_line(kind: cache.Kind[Any]) -> "msgspec.json.Decoder[Any]":
-    """Reads a `put` of a kind that requires nothing, its body and all, in one go."""
-    fields = [
-        ("seq", Seq),
-        ("kind", Literal[kind.name]),
-        ("id", Id),
-        ("op", Literal["put"]),
-        ("body", kind.type),
-    ]
-    line = msgspec.defstruct(f"{kind.name}_line", fields, forbid_unknown_fields=True)
-    return msgspec.json.Decoder(line)
-
-
-_OWN = {
-    name.encode(): (kind, _own_line(kind).decode, kinds.KINDS[name].instants)
-    for name, kind in cache.KINDS.items()
-}
