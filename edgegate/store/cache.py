@@ -1,8 +1,9 @@
 """Reads and writes the copy of the cloud's records, which can be fetched again at any time."""
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
@@ -13,6 +14,10 @@ from edgegate.passes import model
 from edgegate.records import DeviceConfig, DoorGroup, Plan, StaffAccount
 
 R = TypeVar("R", bound=Struct)
+
+ROWS_TOGETHER = 32
+"""Rows in one statement of `put_rows`: it takes three fifths of the time, and more are no
+quicker."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -32,20 +37,23 @@ class Kind(Generic[R]):
     columns: tuple[str, ...] = ()
     id_field: str = "id"
     put: str = field(init=False)
+    put_together: str = field(init=False)
+    """Like `put`, for the values of `ROWS_TOGETHER` rows."""
     _looked_up: Callable[[R], tuple[Any, ...]] = field(init=False)
     decode: msgspec.json.Decoder[R] = field(init=False)
 
     def __post_init__(self) -> None:
         names = ("id", *self.columns, "body")
-        marks = ", ".join("?" * len(names))
+        marks = f"({', '.join('?' * len(names))})"
         # S608: the names are those of this module's kinds. An update, unlike a replacement, leaves
         # the row in its place.
         changes = ", ".join(f"{name} = excluded.{name}" for name in names[1:])
-        put = (
-            f"INSERT INTO {self.name} ({', '.join(names)}) VALUES ({marks}) "  # noqa: S608 - see above
-            f"ON CONFLICT (id) DO UPDATE SET {changes}"
-        )
-        object.__setattr__(self, "put", put)
+        for statement, count in (("put", 1), ("put_together", ROWS_TOGETHER)):
+            put = (
+                f"INSERT INTO {self.name} ({', '.join(names)}) "  # noqa: S608 - see above
+                f"VALUES {', '.join([marks] * count)} ON CONFLICT (id) DO UPDATE SET {changes}"
+            )
+            object.__setattr__(self, statement, put)
         object.__setattr__(self, "_looked_up", _getter((self.id_field, *self.columns)))
         object.__setattr__(self, "decode", msgspec.json.Decoder(self.type))
 
@@ -93,6 +101,19 @@ def put(connection: sqlite3.Connection, kind: Kind[R], record: R) -> None:
 def put_many(connection: sqlite3.Connection, kind: Kind[R], records: Iterable[R]) -> None:
     """Store records as they come from an iterator, which need never stand in memory whole."""
     connection.executemany(kind.put, map(kind.row, records))
+
+
+def put_rows(
+    connection: sqlite3.Connection, kind: Kind[Any], rows: Sequence[tuple[Any, ...]]
+) -> None:
+    """Store rows of `Kind.row` one after the other: of those with the same id the last stands."""
+    together = len(rows) - len(rows) % ROWS_TOGETHER
+    values = (
+        tuple(chain.from_iterable(rows[start : start + ROWS_TOGETHER]))
+        for start in range(0, together, ROWS_TOGETHER)
+    )
+    connection.executemany(kind.put_together, values)
+    connection.executemany(kind.put, rows[together:])
 
 
 def delete(connection: sqlite3.Connection, kind: Kind[Any], id_: str) -> bool:

@@ -82,6 +82,13 @@ def test_the_last_of_several_changes_stands(connection: sqlite3.Connection) -> N
     assert cache.head(connection) == 99
 
 
+def test_of_many_changes_at_once_the_last_stands(connection: sqlite3.Connection) -> None:
+    numbers = range(1, 2 * cache.ROWS_TOGETHER + 8)
+    feed(connection, *(line_of(n, Customer(id=f"c{n % 5}", name=f"{n}")) for n in numbers))
+    names = connection.execute("SELECT id, body ->> 'name' FROM customer ORDER BY id").fetchall()
+    assert names == [(f"c{n % 5}", f"{n}") for n in sorted(numbers[-5:], key=lambda n: n % 5)]
+
+
 def test_every_kind_has_its_table(connection: sqlite3.Connection) -> None:
     bodies: dict[str, dict[str, Any]] = {
         "customer": {},

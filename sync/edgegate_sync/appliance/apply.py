@@ -187,7 +187,7 @@ class Writer:
         """Write all rows that wait."""
         for name, rows in self._rows.items():
             if rows:
-                self._cache.executemany(cache.KINDS[name].put, rows)
+                cache.put_rows(self._cache, cache.KINDS[name], rows)
                 rows.clear()
         self._waiting = 0
 
