@@ -27,6 +27,7 @@ from edgegate.store.cache_file import open_in_memory
 from edgegate_sync.appliance import apply as apply_module
 from edgegate_sync.appliance import quarantine
 from edgegate_sync.appliance.apply import (
+    Broken,
     Put,
     Standing,
     apply,
@@ -35,7 +36,7 @@ from edgegate_sync.appliance.apply import (
     step_of_line,
 )
 from edgegate_sync.appliance.ownwords import own_words
-from edgegate_sync.wire.changes import LINE_BYTES_MAX
+from edgegate_sync.wire.changes import BODY_BYTES_MAX, LINE_BYTES_MAX
 from edgegate_sync.wire.state import Quarantined
 from fakes.feed_server import gone, line_of, raw
 
@@ -83,7 +84,7 @@ def test_the_last_of_several_changes_stands(connection: sqlite3.Connection) -> N
 
 
 def test_of_many_changes_at_once_the_last_stands(connection: sqlite3.Connection) -> None:
-    numbers = range(1, 2 * cache.ROWS_TOGETHER + 8)
+    numbers = range(1, 2 * cache.ROWS_TOGETHER + 1)
     feed(connection, *(line_of(n, Customer(id=f"c{n % 5}", name=f"{n}")) for n in numbers))
     names = connection.execute("SELECT id, body ->> 'name' FROM customer ORDER BY id").fetchall()
     assert names == [(f"c{n % 5}", f"{n}") for n in sorted(numbers[-5:], key=lambda n: n % 5)]
@@ -266,6 +267,12 @@ def test_what_is_not_in_own_words_is_read_with_care(line: bytes) -> None:
     assert own_words(line + b"\n") is None
     own = line_of(1, Customer(id="b")) + b"\n"
     assert own_words(own + line + b"\n" + own) is None
+
+
+def test_too_long_a_body_is_in_nobodys_own_words() -> None:
+    line = line_of(1, Customer(id="a", name="n" * BODY_BYTES_MAX)) + b"\n"
+    assert own_words(line) is None
+    assert isinstance(step_of_line(line, 0), Broken)
 
 
 def test_a_line_is_no_more_than_one_change() -> None:

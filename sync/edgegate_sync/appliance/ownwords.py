@@ -29,7 +29,7 @@ class OwnWords(Struct, frozen=True):
     """The records as rows of their kinds' tables, those of a kind in the lines' order."""
 
 
-class _Line(Struct, forbid_unknown_fields=True):
+class _Line(Struct):
     """A `put` that requires nothing, its fields in the order of `Change`."""
 
     seq: Seq
