@@ -159,6 +159,8 @@ def used_up_at(runners: Sequence[Running], left: timedelta) -> datetime:
     edges = {r.from_ for r in runners}
     edges |= {at for r in runners for span in r.booked for at in (span.from_, span.until)}
     reached = min(r.from_ for r in runners)
+    if left <= timedelta(0):
+        return reached
     for edge in sorted(at for at in edges if at > reached):
         rate = _rate(runners, reached)
         if rate and reached - (-left // rate) <= edge:

@@ -252,6 +252,8 @@ def running(began: int, *booked: tuple[int, int], customer: str = "ana") -> Runn
         ([running(0, (-30, -10))], 60, 60),
         ([running(0, (10, 30)), running(0, customer="bob")], 60, 40),
         ([running(0)], 0, 0),
+        # Nothing is left, and time that is booked gives nothing back.
+        ([running(0, (0, 30))], 0, 0),
     ],
 )
 def test_when_time_is_used_up_by_all_who_run_on_it_c06_s07(
